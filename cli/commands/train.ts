@@ -22,7 +22,7 @@ type Kind = RunRequest['command'];
 const edm = edmLoss as unknown as Loss;
 const DEFAULT_NETWORK = 'song-unet';
 /** Names that are the command's own, beside the options of the plan. */
-const OWN = ['command', 'method', 'teacher', 'network', 'config', 'out', 'resume', 'dryRun', 'json', 'debug'];
+const OWN = ['command', 'method', 'teacher', 'start', 'network', 'config', 'out', 'resume', 'dryRun', 'json', 'debug'];
 
 const common = (command: Command): Command =>
   command
@@ -70,10 +70,11 @@ async function execute(command: Command, loss: Loss, kind: Kind): Promise<void> 
   const teacher = kind === 'distill' && typeof own['teacher'] === 'string' ? await loadModel(own['teacher']) : null;
   if (kind === 'distill' && !teacher)
     throw new InputError('distill: no teacher given; use --teacher with a run folder, a file or digit-teacher');
+  const start = kind === 'distill' && typeof own['start'] === 'string' ? await loadModel(own['start']) : null;
   const { data, size, channels, skipBad } = plan.run;
   const split = await loadDataset(data, { ...(size ? { size } : {}), ...(channels ? { channels: channels as 1 | 3 } : {}), skipBad });
   const folder = folderOf(command, loss);
-  const request = { plan, command: kind, folder, split, teacher, resume: resume ?? false };
+  const request = { plan, command: kind, folder, split, teacher, start, resume: resume ?? false };
   if (dry) return showFacts(await dryRun(request), json ?? false);
   const result = await runTraining({ ...request, signal: interruption(), onEvent: showRun(plan.run.steps, json ?? false) });
   if (json) say(JSON.stringify({ kind: 'done', folder, step: result.step, seconds: result.seconds, finished: result.finished }));
@@ -105,10 +106,12 @@ export async function distillCommand(): Promise<Command> {
     .usage('<method> --teacher <model> [options]');
   const methods = (await allMethods()).filter(({ players }) => 'teacher' in players || 'student' in players);
   for (const loss of methods) {
-    const command = common(new Command(loss.name).description(`${loss.title} (arXiv:${loss.reference})`)).option(
-      '--teacher <model>',
-      'run folder, weights file or bundled name (digit-teacher)',
-    );
+    const command = common(new Command(loss.name).description(`${loss.title} (arXiv:${loss.reference})`))
+      .option('--teacher <model>', 'run folder, weights file or bundled name (digit-teacher)')
+      .option(
+        '--start <model>',
+        "diffusion model, smaller than the teacher for example, whose network and weights the trained players start from (default: the teacher's)",
+      );
     addFlags(command, groupsOf(loss, null), loss.recommended);
     root.addCommand(command.action(() => execute(command, loss, 'distill')));
   }

@@ -23,6 +23,8 @@ export interface RunRequest {
   readonly split: Split;
   /** The teacher, for methods that start from one. */
   readonly teacher: Model | null;
+  /** Whose network and weights the trained players start from instead of the teacher's. */
+  readonly start?: Model | null;
   readonly resume: boolean;
   readonly signal?: AbortSignal;
   onEvent?(event: RunEvent): void;
@@ -46,12 +48,13 @@ export const sampleOf = (data: Dataset): SampleType => ({
 });
 
 /** Card of the model that the run makes. */
-export function cardOf({ plan, split, teacher }: RunRequest, at: { readonly step: number; readonly nimg: number }): ModelCard {
+export function cardOf({ plan, split, teacher, start }: RunRequest, at: { readonly step: number; readonly nimg: number }): ModelCard {
   const { train } = split;
+  const origin = (start ?? teacher)?.card;
   const base = teacher
     ? {
-        network: teacher.card.network,
-        networkOptions: teacher.card.networkOptions,
+        network: origin!.network,
+        networkOptions: origin!.networkOptions,
         sample: teacher.card.sample,
         schedule: teacher.card.schedule,
         teacher: teacher.source,
@@ -83,9 +86,14 @@ function levelsOf({ studentLevels, studentLevel }: Plan['options']): readonly nu
   return typeof studentLevel === 'number' ? [studentLevel] : null;
 }
 
-/** Errors: the teacher makes samples of another type than the data set holds. */
-export function checkData({ split: { train }, teacher }: RunRequest): void {
+/** Errors: the teacher makes samples of another type than the data set holds, or than the model does from which the student starts. */
+export function checkData({ split: { train }, teacher, start }: RunRequest): void {
   if (!teacher) return;
+  const [made, started] = [teacher.card.sample, (start ?? teacher).card.sample];
+  if (made.shape.join() !== started.shape.join() || made.classes !== started.classes)
+    throw new InputError(
+      `start: ${start!.source} makes [${started.shape}] with ${started.classes} classes, the teacher [${made.shape}] with ${made.classes}; give a model of the same samples`,
+    );
   const { shape, classes } = teacher.card.sample;
   const own = sampleOf(train);
   if (own.shape.join() === shape.join() && own.classes === classes) return;
@@ -95,10 +103,11 @@ export function checkData({ split: { train }, teacher }: RunRequest): void {
 }
 
 /** The configuration as it is written into the run folder: with it the run can be made again. */
-export const configOf = ({ plan, command, teacher }: RunRequest): Readonly<Record<string, unknown>> => ({
+export const configOf = ({ plan, command, teacher, start }: RunRequest): Readonly<Record<string, unknown>> => ({
   command,
   method: plan.loss.name,
   ...(teacher ? { teacher: teacher.source } : {}),
+  ...(start ? { start: start.source } : {}),
   ...(plan.network ? { network: plan.network.name } : {}),
   ...plan.flat,
 });

@@ -100,6 +100,24 @@ describe('a finished run', () => {
     expect(await modelOf('dmd-again')).toEqual(await modelOf('dmd'));
     expect((await loadModel(join(folder, 'dmd'))).card).toMatchObject({ method: 'dmd2', teacher, levels: [80], sample: { classes: 10 } });
   });
+  test('a smaller student starts from a model of its own: network and weights are that one’s, the teacher’s stay', async () => {
+    const teacher = await writeTinyRun(join(folder, 'big-teacher'));
+    const networkOptions = { ...TINY_NETWORK, channels: 8 };
+    const start = await writeTinyRun(join(folder, 'small-start'), { networkOptions });
+    const settings = ['--steps', '1', '--batch', '4', '--threads', '1', '--lr', '0', '--weight-decay', '0', '--json'];
+    const out = join(folder, 'small-student');
+    const { code, stderr } = await attempt('distill', 'dmd2', '--teacher', teacher, '--start', start, ...settings, '--out', out);
+    expect(code, stderr).toBe(0);
+    const student = await loadModel(out);
+    expect(student.card).toMatchObject({ networkOptions, teacher, levels: [80] });
+    expect([...student.weights]).toEqual([...(await loadModel(start)).weights]);
+    expect(await readConfig(out)).toMatchObject({ teacher, start });
+    const other = await writeTinyRun(join(folder, 'other-classes'), { sample: { shape: [1, 28, 28], classes: 3 } });
+    const refusal = await attempt('distill', 'dmd2', '--teacher', teacher, '--start', other, '--out', `${out}-2`);
+    expect(refusal.stderr).toMatch(
+      /start: .*other-classes makes \[1,28,28\] with 3 classes, the teacher \[1,28,28\] with 10; give a model/,
+    );
+  });
   test('goes on to the bits of a run that was longer from the start, unless it is of another kind', async () => {
     await train('long', { steps: 6 });
     await train('short', { steps: 4 });

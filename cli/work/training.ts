@@ -9,15 +9,16 @@ import { acquireLock } from '../../engine/io/lock.ts';
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { type LatestCheckpoint, latestCheckpoint, loadCheckpoint, loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
 import { openLogs } from '../../engine/train/logs.ts';
-import { originOf, scalarsOf } from '../../engine/train/loss.ts';
+import { followersOf, originOf, scalarsOf } from '../../engine/train/loss.ts';
 import type { Network, Scope } from '../../engine/train/network.ts';
+import { trainedOf } from '../../engine/train/program.ts';
 import { Trainer } from '../../engine/train/trainer.ts';
 import { checkWeights } from '../../engine/train/weights.ts';
 import { discriminatorHead } from '../../models/discriminator.ts';
 import { levelHead } from '../../models/level-head.ts';
 import { karras } from '../../samplers/karras.ts';
 import { BetweenSteps } from './between-steps.ts';
-import { builderOf, type CheckpointMeta, type ModelCard } from './model.ts';
+import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
 import { cutsOf } from './plan.ts';
 import { cardOf, checkData, configOf, mainPlayer, type RunRequest, type RunResult } from './run.ts';
@@ -27,7 +28,7 @@ export { mainPlayer, type RunEvent, type RunRequest, type RunResult } from './ru
 /** Compiles the trainer of a run. Errors: no teacher where the method needs one; a teacher that does not fit the data; settings that do not fit the network. */
 export async function makeTrainer(request: RunRequest): Promise<Trainer> {
   checkData(request);
-  const { plan, split, teacher } = request;
+  const { plan, split, teacher, start } = request;
   const players = Object.keys(plan.loss.players);
   const starting = players.filter((player) => originOf(plan.loss, player) === 'teacher');
   if (starting.length > 0 && !teacher)
@@ -36,8 +37,12 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
     throw new InputError(`${plan.loss.name}: learns from pairs; make them with onestep pairs and give the file with --pairs`);
   const card = cardOf(request, { step: 0, nimg: 0 });
   const cuts = cutsOf(plan.loss, plan.run);
+  const moving = new Set([...trainedOf(plan.loss), ...Object.keys(followersOf(plan.loss))]);
   const networks: Record<string, (scope: Scope) => Network> = Object.fromEntries(
-    players.map((player) => [player, builderOf(trainedAs(card, scalarsOf(plan.loss, player)))]),
+    players.map((player) => {
+      const own = moving.has(player) || !teacher ? card : { ...card, ...networkOf(teacher) };
+      return [player, builderOf(trainedAs(own, scalarsOf(plan.loss, player)))];
+    }),
   );
   const heads = Object.fromEntries(
     (plan.loss.heads ?? []).map((name) => [
@@ -65,9 +70,14 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
       labels: split.train.labels,
     },
     ortRuntime(plan.run.threads ? { threads: plan.run.threads } : {}),
-    Object.fromEntries(starting.map((player) => [player, teacher!.weights])),
+    Object.fromEntries(starting.map((player) => [player, (moving.has(player) ? (start ?? teacher!) : teacher!).weights])),
   );
 }
+
+const networkOf = ({ card: { network, networkOptions } }: Model): Pick<ModelCard, 'network' | 'networkOptions'> => ({
+  network,
+  networkOptions,
+});
 
 /** The card of a network as it is trained, not as it is used once it is finished. */
 const trainedAs = ({ form: _, ...card }: ModelCard, scalars: readonly string[]): ModelCard => ({
