@@ -11,18 +11,17 @@ import { defineLoss } from '../engine/train/loss.ts';
 import { perSample } from '../engine/train/network.ts';
 import { choice, options, real, type Values } from '../engine/train/options.ts';
 import {
-  anyLevel,
   checkTurns,
   criticTurn,
-  generate,
-  generatedData,
+  fakeScore,
   type MatchingScene,
   matchingOptions,
-  scoreTerm,
+  matchingTerm,
+  noised,
   studentTurn,
   turnOptions,
 } from './matching-terms.ts';
-import { addNoise, indexRange, matchingDirection, pullAlong } from './terms.ts';
+import { addNoise, indexRange } from './terms.ts';
 
 const decoupledOptions = options({
   ...turnOptions.shape,
@@ -67,18 +66,14 @@ export default defineLoss({
       terms(scene) {
         const { nets, draw, options: o } = scene;
         checkTurns('decoupled-dmd', o);
-        const { x, condition, ofExit } = generate('decoupled-dmd', scene);
-        const sigma = anyLevel(scene, 'matching level', 'matching');
-        const xt = addNoise(x, sigma, draw.normal('matching noise', x));
-        const real = nets.teacher.denoise(xt, sigma, condition).stop();
-        const fake = nets.fake.denoise(xt, sigma, condition).stop();
-        const matching = pullAlong(x, matchingDirection(x, real, fake, o.guard));
+        const samples = noised('decoupled-dmd', scene);
+        const { x, condition, ofExit } = samples;
+        const teacher = nets.teacher.denoise;
+        const matching = matchingTerm(samples, teacher, nets.fake.denoise, o.guard);
         if (o.guidance === 1) return { loss: matching.mul(o.matchingWeight), matching };
         const level = augmentationLevel(scene, ofExit);
-        const renoised = addNoise(x, level, draw.normal('augmentation noise', x));
-        const told = nets.teacher.denoise(renoised, level, condition).stop();
-        const untold = nets.teacher.denoise(renoised, level).stop();
-        const augmentation = pullAlong(x, matchingDirection(x, told, untold, o.guard));
+        const renoised = { x, condition, sigma: level, xt: addNoise(x, level, draw.normal('augmentation noise', x)) };
+        const augmentation = matchingTerm(renoised, teacher, (xt, sigma) => teacher(xt, sigma), o.guard);
         return { loss: matching.mul(o.matchingWeight).add(augmentation.mul(o.guidance - 1)), matching, augmentation };
       },
     },
@@ -87,8 +82,7 @@ export default defineLoss({
       runs: criticTurn,
       terms(scene) {
         checkTurns('decoupled-dmd', scene.options);
-        const { score } = scoreTerm(scene, generatedData('decoupled-dmd', scene), anyLevel(scene, 'score level', 'all'));
-        return { loss: score };
+        return { loss: fakeScore('decoupled-dmd', scene) };
       },
     },
   },

@@ -14,18 +14,19 @@ import {
   checkTurns,
   criticTerms,
   criticTurn,
-  generate,
   generatedData,
   judge,
   judgeNoised,
   judgeOptions,
   type MatchingScene,
   matchingOptions,
+  matchingTerm,
+  noised,
   scoreTerm,
   studentTurn,
   turnOptions,
 } from './matching-terms.ts';
-import { addNoise, generatorLoss, matchingDirection, pullAlong } from './terms.ts';
+import { generatorLoss } from './terms.ts';
 
 const dmd2Options = options({
   ...turnOptions.shape,
@@ -54,14 +55,11 @@ export default defineLoss({
       trains: ['student'],
       runs: studentTurn,
       terms(scene) {
-        const { nets, draw, options: o } = scene;
+        const { nets, options: o } = scene;
         checkTurns('dmd2', o);
-        const { x, condition } = generate('dmd2', scene);
-        const sigma = anyLevel(scene, 'matching level', 'matching');
-        const xt = addNoise(x, sigma, draw.normal('matching noise', x));
-        const real = guided(nets.teacher.denoise, o.guidance)(xt, sigma, condition).stop();
-        const fake = nets.fake.denoise(xt, sigma, condition).stop();
-        const matching = pullAlong(x, matchingDirection(x, real, fake, o.guard)); // eq. 2 with the normaliser of DMD
+        const samples = noised('dmd2', scene);
+        const { x, condition, sigma, xt } = samples;
+        const matching = matchingTerm(samples, guided(nets.teacher.denoise, o.guidance), nets.fake.denoise, o.guard);
         if (o.ganWeight === 0) return { loss: matching, matching };
         const logits = o.ganNoise === 'shared' ? judge(scene, xt, sigma, condition) : judgeNoised(scene, { x, condition }, 'student gan');
         const gan = generatorLoss(logits); // eq. 4

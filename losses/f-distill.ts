@@ -13,21 +13,21 @@ import { choice, OptionError, options, real, type Values } from '../engine/train
 import type { NoiseSchedule } from '../engine/train/schedule.ts';
 import { guided } from '../samplers/guidance.ts';
 import {
-  anyLevel,
   checkTurns,
   criticTerms,
   criticTurn,
-  generate,
+  directionOf,
   judge,
   judgeNoised,
   judgeOptions,
   type MatchingScene,
   matchingOptions,
+  noised,
   studentTurn,
   turnOptions,
 } from './matching-terms.ts';
 import { densityRatio, divergenceWeight, normalised, ratioWithinBins } from './ratio-terms.ts';
-import { addNoise, generatorLoss, matchingDirection, pullAlong } from './terms.ts';
+import { generatorLoss, pullAlong } from './terms.ts';
 
 const BINS = 10;
 
@@ -79,18 +79,17 @@ const placeOf = (sigma: Tensor, { sigmaMin, sigmaMax }: NoiseSchedule, bins: 'ti
 
 /** The student's noised samples with the weight h of each [N,1] and the bins that it moved. */
 function weighed(scene: FScene) {
-  const { draw, schedule, memory, options: o } = scene;
+  const { schedule, memory, options: o } = scene;
   check(o);
-  const { x, condition } = generate('f-distill', scene);
-  const sigma = anyLevel(scene, 'matching level', 'matching');
-  const xt = addNoise(x, sigma, draw.normal('matching noise', x));
+  const samples = noised('f-distill', scene);
+  const { xt, sigma, condition } = samples;
   const logits = judge(scene, xt, sigma, condition);
   const raw = densityRatio(logits, o);
   const { ratio, bins } =
     o.bins === 'none'
       ? { ratio: raw, bins: memory['bins']! }
       : ratioWithinBins(raw, placeOf(sigma, schedule, o.bins).reshape([-1, 1]), memory['bins']!, o.binDecay);
-  return { x, condition, sigma, xt, logits, bins, h: normalised(divergenceWeight[o.divergence](ratio)) };
+  return { samples, logits, bins, h: normalised(divergenceWeight[o.divergence](ratio)) };
 }
 
 export default defineLoss({
@@ -109,12 +108,12 @@ export default defineLoss({
       runs: studentTurn,
       terms(scene) {
         const { nets, options: o } = scene;
-        const { x, condition, sigma, xt, logits, h } = weighed(scene);
-        const real = guided(nets.teacher.denoise, o.guidance)(xt, sigma, condition).stop();
-        const fake = nets.fake.denoise(xt, sigma, condition).stop();
+        const { samples, logits, h } = weighed(scene);
+        const { x } = samples;
+        const direction = directionOf(samples, guided(nets.teacher.denoise, o.guidance), nets.fake.denoise, o.guard);
         const weight = h.reshape([x.shape[0]!, ...x.shape.slice(1).map(() => 1)]);
-        const matching = pullAlong(x, matchingDirection(x, real, fake, o.guard).mul(weight));
-        const gan = generatorLoss(o.ganNoise === 'shared' ? logits : judgeNoised(scene, { x, condition }, 'student gan'));
+        const matching = pullAlong(x, direction.mul(weight));
+        const gan = generatorLoss(o.ganNoise === 'shared' ? logits : judgeNoised(scene, samples, 'student gan'));
         const shown = { hMin: reduceMin(h, [0, 1]).reshape([]), hMean: h.mean(), hMax: reduceMax(h, [0, 1]).reshape([]) };
         return { loss: matching.add(gan.mul(o.ganWeight)), matching, gan, ...shown };
       },

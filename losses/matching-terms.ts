@@ -7,9 +7,19 @@ import { add, cast, equal, floor } from '../engine/graph/ops/elementwise.ts';
 import { constant } from '../engine/graph/ops/leaf.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import type { Scene } from '../engine/train/loss.ts';
-import { type Condition, perSample } from '../engine/train/network.ts';
+import { type Condition, type Denoiser, perSample } from '../engine/train/network.ts';
 import { choice, OptionError, options, real, reals, type Values, whole } from '../engine/train/options.ts';
-import { addNoise, discriminatorLoss, edmWeight, indexedLevel, mse, weightedSquares } from './terms.ts';
+import {
+  addNoise,
+  discriminatorLoss,
+  edmWeight,
+  type Generated,
+  indexedLevel,
+  matchingDirection,
+  mse,
+  pullAlong,
+  weightedSquares,
+} from './terms.ts';
 
 /** Of the student's samples and of the levels at which two scores are compared. */
 export const matchingOptions = options({
@@ -72,10 +82,6 @@ export function checkTurns(where: string, { ratio, order }: TurnOptions): void {
     throw new OptionError(`${where}: order alternate with ratio 1 never trains the critic; use a ratio of at least 2`);
 }
 
-export interface Generated {
-  readonly x: Tensor;
-  readonly condition: Condition;
-}
 /**
  * Samples of the student with their condition. With several levels, the student's own few-step trajectory up to a random exit, from which
  * one call is trained; `ofExit` picks the value of that exit among one for each level. Errors: levels that do not fall.
@@ -114,12 +120,36 @@ export function anyLevel({ draw, schedule, data, options: o }: MatchingScene, na
   return range === 'all' ? indexedLevel(schedule, u, o.levels) : indexedLevel(schedule, u, o.levels, o.lowest, o.highest);
 }
 
+export interface Noised extends Generated {
+  readonly sigma: Tensor;
+  readonly xt: Tensor;
+}
+/** The student's samples, and the same under noise of the matching term's levels. */
+export function noised(where: string, scene: MatchingScene): Noised & ReturnType<typeof generate> {
+  const generated = generate(where, scene);
+  const sigma = anyLevel(scene, 'matching level', 'matching');
+  return { ...generated, sigma, xt: addNoise(generated.x, sigma, scene.draw.normal('matching noise', generated.x)) };
+}
+/** What two denoisers make of noised samples, given without gradient, as the direction of distribution matching. */
+export function directionOf({ x, xt, sigma, condition }: Noised, real: Denoiser, fake: Denoiser, guard: number): Tensor {
+  return matchingDirection(x, real(xt, sigma, condition).stop(), fake(xt, sigma, condition).stop(), guard);
+}
+/** The same as a scalar whose gradient it is. DMD2, eq. 2 with the normaliser of DMD. */
+export const matchingTerm = (samples: Noised, real: Denoiser, fake: Denoiser, guard: number): Tensor =>
+  pullAlong(samples.x, directionOf(samples, real, fake, guard));
+
 /** The fake network's denoising of generated samples. DMD2, eq. 3. */
 export function scoreTerm({ nets, draw, options: o }: MatchingScene, { x, condition }: Generated, sigma: Tensor) {
   const xt = addNoise(x, sigma, draw.normal('score noise', x));
   const { denoised, features } = nets.fake.predict(xt, sigma, condition);
   const score = o.fakeWeight === 'edm' ? weightedSquares(denoised, x, edmWeight(sigma, o.sigmaData)) : mse(denoised, x);
   return { score, xt, features };
+}
+
+/** The fake score's term where there is no discriminator; `conditioned` changes what it is told. */
+export function fakeScore(where: string, scene: MatchingScene, conditioned = (condition: Condition): Condition => condition) {
+  const { x, condition } = generatedData(where, scene);
+  return scoreTerm(scene, { x, condition: conditioned(condition) }, anyLevel(scene, 'score level', 'all')).score;
 }
 
 /** Logits of the discriminator on the hidden maps of noised samples. */

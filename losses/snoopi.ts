@@ -11,18 +11,16 @@ import { type Condition, perSample } from '../engine/train/network.ts';
 import { OptionError, options, real, type Values } from '../engine/train/options.ts';
 import { guided } from '../samplers/guidance.ts';
 import {
-  anyLevel,
   checkTurns,
   criticTurn,
-  generate,
-  generatedData,
+  fakeScore,
   type MatchingScene,
   matchingOptions,
-  scoreTerm,
+  matchingTerm,
+  noised,
   studentTurn,
   turnOptions,
 } from './matching-terms.ts';
-import { addNoise, matchingDirection, pullAlong } from './terms.ts';
 
 const snoopiOptions = options({
   ...turnOptions.shape,
@@ -63,16 +61,13 @@ export default defineLoss({
       terms(scene) {
         const { nets, draw, options: o } = scene;
         check(o);
-        const { x, condition } = generate('snoopi', scene);
-        const sigma = anyLevel(scene, 'matching level', 'matching');
-        const xt = addNoise(x, sigma, draw.normal('matching noise', x));
+        const samples = noised('snoopi', scene);
         const scale = draw
-          .uniform('guidance', perSample(x))
+          .uniform('guidance', perSample(samples.x))
           .mul(o.highestGuidance - o.lowestGuidance)
           .add(o.lowestGuidance);
-        const real = guided(nets.teacher.denoise, scale)(xt, sigma, condition).stop();
-        const fake = guided(nets.fake.denoise, scale)(xt, sigma, condition).stop();
-        return { loss: pullAlong(x, matchingDirection(x, real, fake, o.guard)), guidance: scale.mean() };
+        const [real, fake] = [guided(nets.teacher.denoise, scale), guided(nets.fake.denoise, scale)];
+        return { loss: matchingTerm(samples, real, fake, o.guard), guidance: scale.mean() };
       },
     },
     fake: {
@@ -80,9 +75,7 @@ export default defineLoss({
       runs: criticTurn,
       terms(scene) {
         check(scene.options);
-        const { x, condition } = generatedData('snoopi', scene);
-        const { score } = scoreTerm(scene, { x, condition: thinned(scene, condition) }, anyLevel(scene, 'score level', 'all'));
-        return { loss: score };
+        return { loss: fakeScore('snoopi', scene, (condition) => thinned(scene, condition)) };
       },
     },
   },

@@ -1,7 +1,10 @@
 /** @file Terms that several methods share: pure functions of tensors. */
 import '../engine/graph/fluent.ts';
 import { floor, softplus } from '../engine/graph/ops/elementwise.ts';
+import { constant } from '../engine/graph/ops/leaf.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
+import type { Draw } from '../engine/train/loss.ts';
+import type { Condition, Network } from '../engine/train/network.ts';
 import { OptionError } from '../engine/train/options.ts';
 import type { NoiseSchedule } from '../engine/train/schedule.ts';
 
@@ -51,4 +54,25 @@ export function indexedLevel(schedule: NoiseSchedule, u: Tensor, n: number, from
       .add(low)
       .div(n - 1),
   );
+}
+
+/** Samples of a student with what they are conditioned on. */
+export interface Generated {
+  readonly x: Tensor;
+  readonly condition: Condition;
+}
+interface OneStepScene {
+  readonly nets: { readonly student: Network };
+  readonly data: Tensor;
+  readonly draw: Draw;
+  readonly options: { readonly studentLevel: number };
+}
+/**
+ * What a student makes of noise in one step. All phases of a step see the same samples, unless they follow each other and name themselves:
+ * then each draws its own.
+ */
+export function oneStep({ nets, data, draw, options: { studentLevel } }: OneStepScene, phase?: string): Generated {
+  const condition = draw.condition(phase === undefined ? 'generated' : `${phase} condition`);
+  const z = draw.normal(phase === undefined ? 'z' : `${phase} z`, data);
+  return { x: nets.student.denoise(z.mul(studentLevel), constant(studentLevel), condition), condition };
 }
