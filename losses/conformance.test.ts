@@ -128,7 +128,7 @@ function startFor(plan: Plan): Promise<Weights> {
 function stepsOf(loss: Loss): number {
   const phase = Object.values(loss.phases).find(({ trains }) => (trains as readonly string[]).includes(mainPlayer(loss)))!;
   const options = resolve(loss.name, loss.options, {}) as never;
-  const of100 = Array.from({ length: 100 }, (_, step) => phase.runs?.(step, options) ?? true).filter(Boolean).length;
+  const of100 = Array.from({ length: 100 }, (_, step) => phase.runs?.(step, options, 100) ?? true).filter(Boolean).length;
   return Math.max(STEPS, Math.round((UPDATES * 100) / of100));
 }
 

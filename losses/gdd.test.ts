@@ -141,7 +141,7 @@ test.each([gdd as unknown as Loss, ladd as unknown as Loss])(
     expect(trains).toHaveLength(2);
     const running = (given: Readonly<Record<string, unknown>>) => {
       const options = resolve(loss.name, loss.options, given) as never;
-      return Array.from({ length: 6 }, (_, step) => trains.map((phase) => phase.runs!(step, options)));
+      return Array.from({ length: 6 }, (_, step) => trains.map((phase) => phase.runs!(step, options, 6)));
     };
     expect(running({ r1Every: 3 }).map(([plain, penalised]) => [plain, penalised])).toEqual(
       [0, 1, 2, 0, 1, 2].map((k) => [k !== 0, k === 0]),

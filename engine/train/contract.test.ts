@@ -1,8 +1,11 @@
 /** @file What a method may ask for beside players and phases: averages of players, numbers that depend on the step, memory, pairs, wider networks. */
 import { expect, test } from 'vitest';
+import { slice } from '../graph/ops/movement.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { InputError } from '../io/errors.ts';
+import { ortRuntime } from '../run/ort.ts';
 import { factor, networkOf, toySettings, toyTrainer } from '../testing/toy.ts';
-import { defineLoss, followersOf, type Loss, originOf, scalarsOf } from './loss.ts';
+import { arranged, defineLoss, followersOf, type Loss, originOf, type Scene, scalarsOf } from './loss.ts';
 import type { Scope } from './network.ts';
 import { options } from './options.ts';
 import { type Batch, Trainer } from './trainer.ts';
@@ -50,7 +53,6 @@ test('the clock tells each step where training stands', async () => {
     },
   }) as unknown as Loss;
   const settings = { ...toySettings({ loss, networks: { a: factor(1) } }), steps: 4 };
-  const { ortRuntime } = await import('../run/ort.ts');
   const trainer = await Trainer.create(settings, ortRuntime({ threads: 1 }), {});
   const seen: number[][] = [];
   await trainer.run({ until: 3, batch: ones, onStep: ({ terms }) => void seen.push([terms['a/share']!, terms['a/seen']!]) });
@@ -144,4 +146,93 @@ test('a player that is told more than the teacher starts from its weights', asyn
   // Anything else that is missing is a mistake.
   const lacking = new Map([['told.goal.weight', { shape: [1], data: Float32Array.of(0) }]]);
   await expect(toyTrainer({ loss, networks, given: { student: lacking, teacher } })).rejects.toThrow(InputError);
+});
+
+test('a player that recalls another one walks along its path; a resumed run does the same', async () => {
+  // `a` is 4, 3.5, 3, 2.5, … before steps 0, 1, 2, 3; points keep it before steps 0 and 2, and `past` takes them in the other order.
+  const loss = defineLoss({
+    ...about,
+    name: 'recalling',
+    players: {
+      a: 'fresh',
+      past: {
+        recalls: 'a',
+        points: () => 2,
+        keeps: ({ step }) => [0, null, 1][step] ?? null,
+        takes: ({ step }) => [null, null, null, 1, 0][step] ?? null,
+      },
+    },
+    phases: {
+      a: {
+        trains: ['a'],
+        terms: ({ nets, data }) => ({ loss: nets.a.denoise(data, data).mean(), past: nets.past.denoise(data, data).mean() }),
+      },
+    },
+  }) as unknown as Loss;
+  const make = () => toyTrainer({ ...sgd, loss, networks: { a: factor(4), past: factor(7) } });
+  const seen = async (trainer: Trainer, until: number): Promise<number[]> => {
+    const found: number[] = [];
+    await trainer.run({ until, batch: ones, onStep: ({ terms }) => void found.push(terms['a/past']!) });
+    return found;
+  };
+  const trainer = await make();
+  expect(await seen(trainer, 6)).toEqual([4, 4, 4, 3, 4, 4]);
+  const cut = await make();
+  await seen(cut, 3);
+  const resumed = await make();
+  await resumed.restore(await cut.snapshot());
+  expect(await seen(resumed, 6)).toEqual([3, 4, 4]);
+  for (const each of [trainer, cut, resumed]) await each.close();
+});
+
+test('options arrange players and phases, and a phase is told the length of the run', async () => {
+  const phase = (player: string, from: number) => ({
+    trains: [player],
+    runs: (step: number, _: unknown, steps: number) => step >= from * steps,
+    terms: ({ nets, data }: Scene) => ({ loss: nets[player]!.denoise(data, data).mean() }),
+  });
+  const loss = {
+    ...about,
+    name: 'arranging',
+    players: { a: 'fresh' },
+    phases: {},
+    arrange: ({ both }: { readonly both: boolean }) => ({
+      players: both ? { a: 'fresh', b: 'fresh' } : { a: 'fresh' },
+      phases: both ? { a: phase('a', 0), b: phase('b', 0.5) } : { a: phase('a', 0) },
+    }),
+  } as unknown as Loss;
+  expect(Object.keys(arranged(loss, { both: false }).players)).toEqual(['a']);
+  const settings = { ...toySettings({ ...sgd, loss: arranged(loss, { both: true }), networks: { a: factor(4), b: factor(4) } }), steps: 4 };
+  const trainer = await Trainer.create(settings, ortRuntime({ threads: 1 }), {});
+  const seen: string[][] = [];
+  await trainer.run({ until: 4, batch: ones, onStep: ({ terms }) => void seen.push(Object.keys(terms).filter((t) => t.endsWith('loss'))) });
+  expect(seen).toEqual([['a/loss'], ['a/loss'], ['a/loss', 'b/loss'], ['a/loss', 'b/loss']]);
+  await trainer.close();
+});
+
+test('conditions are drawn among some classes as often as the data set has them', async () => {
+  const sample = { shape: [2], classes: 4 };
+  const loss = defineLoss({
+    ...about,
+    name: 'grouped',
+    players: { a: 'fresh' },
+    phases: {
+      a: {
+        trains: ['a'],
+        terms({ nets, data, draw }) {
+          const label = draw.condition('some', [1, 3])['label']!;
+          const share = (c: number): Tensor => slice(label, 1, c, c + 1).mean();
+          return { loss: nets.a.denoise(data, data).mean(), c0: share(0), c1: share(1), c2: share(2), c3: share(3) };
+        },
+      },
+    },
+  }) as unknown as Loss;
+  const trainer = await toyTrainer({ ...sgd, loss, sample, networks: { a: factor(1) }, batch: 1000, labels: [0, 1, 1, 1, 2, 3, 0, 2] });
+  const shares: Record<string, number> = {};
+  const batch = async (): Promise<Batch> => ({ images: new Float32Array(2000), labels: new Float32Array(4000) });
+  await trainer.run({ until: 1, batch, onStep: ({ terms }) => void Object.assign(shares, terms) });
+  expect([shares['a/c0'], shares['a/c2']]).toEqual([0, 0]);
+  expect(Math.abs(shares['a/c1']! - 0.75)).toBeLessThan(0.06); // 4 standard errors
+  expect(shares['a/c1']! + shares['a/c3']!).toBeCloseTo(1, 6);
+  await trainer.close();
 });

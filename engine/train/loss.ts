@@ -15,8 +15,8 @@ export interface Draw {
   normal(name: string, like: Like): Tensor;
   /** Uniform in [0, 1), shaped like `like`. */
   uniform(name: string, like: Like): Tensor;
-  /** Conditions drawn from the data set, independent of the batch. */
-  condition(name: string): Condition;
+  /** Conditions drawn from the data set, independent of the batch; of the given classes alone, where they are given. */
+  condition(name: string, classes?: readonly number[]): Condition;
 }
 
 /** Noise and the sample that a teacher made of it, [N, …sample] both. */
@@ -58,8 +58,8 @@ export interface Moment {
 export interface Phase<Player extends string, HeadName extends string, O> {
   /** The only statement about freezing: gradients are taken in these players' and heads' parameters and nowhere else. */
   readonly trains: readonly (Player | HeadName)[];
-  /** Whether it runs on a step; default: always. */
-  runs?(step: number, options: O): boolean;
+  /** Whether it runs on a 0-based step of a run of `steps`; default: always. */
+  runs?(step: number, options: O, steps: number): boolean;
   /** The scalar to minimise, and whatever is worth logging beside it. */
   terms(scene: Scene<Player, HeadName, O>): { readonly loss: Tensor } & Readonly<Record<string, Tensor>>;
   /** New values of the method's memory. What it has in common with `terms` is computed once. */
@@ -81,7 +81,20 @@ export interface Follower {
   readonly follows: string;
   beta(at: Moment, options: never): number;
 }
-export type Start = Origin | Widened | Follower;
+/** A player that nothing trains: another one's weights as they were at points of its path. Both begin with the same weights, and so does every point. */
+export interface Recalled {
+  readonly recalls: string;
+  /** Points of the path that are kept. */
+  points(options: never): number;
+  /** The point under which the other's weights are kept before a step; null: none. */
+  keeps(at: Moment, options: never): number | null;
+  /** The point whose weights it takes before a step; null: it stays as it is. */
+  takes(at: Moment, options: never): number | null;
+}
+export type Start = Origin | Widened | Follower | Recalled;
+
+/** A player that is part of the finished student: for the levels above the next expert's bound, or for some classes. */
+export type Expert = { readonly player: string } & ({ readonly above: number } | { readonly classes: readonly number[] });
 
 /** How the trained network is used as a denoiser once it is finished; default: as it is. */
 export type Form =
@@ -117,6 +130,14 @@ export interface Loss<Player extends string = string, HeadName extends string = 
   readonly noise?: 'fresh' | 'implied';
   /** How the finished student is used. */
   form?(options: Values<NoInfer<S>>): Form;
+  /** Players and phases where they depend on options; those below are then the ones of the default options. */
+  arrange?(options: Values<NoInfer<S>>): {
+    readonly players: Loss['players'];
+    readonly phases: Loss['phases'];
+    readonly heads?: readonly string[];
+  };
+  /** The players that the finished student is made of, where it is more than one; of a data set with so many classes. Errors: too few classes. */
+  experts?(options: Values<NoInfer<S>>, classes: number): readonly Expert[];
   /** Phases that run on one step all see the state from before it; otherwise each sees what the ones before it left. */
   readonly simultaneous?: boolean;
   readonly phases: Readonly<Record<string, Phase<NoInfer<Player>, NoInfer<HeadName>, Values<NoInfer<S>>>>>;
@@ -127,23 +148,44 @@ export const defineLoss = <Player extends string, S extends Options, HeadName ex
   loss: Loss<Player, HeadName, S>,
 ): Loss<Player, HeadName, S> => loss;
 
+/** The method with the players and phases that its options ask for. */
+export const arranged = (loss: Loss, options: Readonly<Record<string, unknown>>): Loss =>
+  loss.arrange ? { ...loss, ...loss.arrange(options) } : loss;
+
 const widened = (start: Start | undefined): start is Widened => typeof start === 'object' && 'scalars' in start;
 const follower = (start: Start | undefined): start is Follower => typeof start === 'object' && 'follows' in start;
+const recalled = (start: Start | undefined): start is Recalled => typeof start === 'object' && 'recalls' in start;
+/** The player whose network and first weights it shares; itself for most. */
+const modelOf = ({ players }: Loss, player: string): string => {
+  const start = players[player];
+  return follower(start) ? start.follows : recalled(start) ? start.recalls : player;
+};
 
 /** The averages among the players, by name. */
 export const followersOf = ({ players }: Loss): Readonly<Record<string, Follower>> =>
   Object.fromEntries(Object.entries(players).filter((entry): entry is [string, Follower] => follower(entry[1])));
+/** The players that walk along another one's path, by name. */
+export const recalledOf = ({ players }: Loss): Readonly<Record<string, Recalled>> =>
+  Object.fromEntries(Object.entries(players).filter((entry): entry is [string, Recalled] => recalled(entry[1])));
+/** Players that no phase trains and that change all the same, and the player that each takes after. */
+export const shadowsOf = (loss: Loss): Readonly<Record<string, string>> =>
+  Object.fromEntries([...Object.keys(followersOf(loss)), ...Object.keys(recalledOf(loss))].map((name) => [name, modelOf(loss, name)]));
 
-/** Whose weights a player starts from; an average starts where the player does that it follows. */
-export function originOf({ players }: Loss, player: string): Origin {
-  const start = players[player]!;
-  const own = follower(start) ? players[start.follows]! : start;
+/** Whose weights a player starts from; one that takes after another starts where that one does. */
+export function originOf(loss: Loss, player: string): Origin {
+  const own = loss.players[modelOf(loss, player)]!;
   return typeof own === 'string' ? own : (own as Widened).from;
 }
 
 /** The numbers that a player is told beside the noise level. */
-export function scalarsOf({ players }: Loss, player: string): readonly string[] {
-  const start = players[player];
-  const own = follower(start) ? players[start.follows] : start;
+export function scalarsOf(loss: Loss, player: string): readonly string[] {
+  const own = loss.players[modelOf(loss, player)];
   return widened(own) ? own.scalars : [];
+}
+
+/** The players whose weights the finished model is made of: a student's experts, the student, or else the first player. */
+export function mainPlayers(loss: Loss, options: Readonly<Record<string, unknown>>, classes: number): readonly string[] {
+  const experts = loss.experts?.(options, classes);
+  if (experts) return experts.map(({ player }) => player);
+  return ['student' in loss.players ? 'student' : Object.keys(loss.players)[0]!];
 }

@@ -7,7 +7,7 @@ import { concat, fill, unpack } from '../graph/ops/movement.ts';
 import { reduceSum } from '../graph/ops/reduce.ts';
 import type { Shape, Tensor } from '../graph/tensor.ts';
 import type { Program } from '../run/runtime.ts';
-import { type Draw, followersOf, type Loss, type Scene } from './loss.ts';
+import { type Draw, followersOf, type Loss, type Scene, shadowsOf } from './loss.ts';
 import type { Condition, Head, Network, SampleType, Scope } from './network.ts';
 import { type OptimizerOptions, optimize, slotsOf } from './optimizer.ts';
 import type { NoiseSchedule } from './schedule.ts';
@@ -44,6 +44,8 @@ export interface DrawSpec {
   readonly name: string;
   readonly kind: 'normal' | 'uniform' | 'condition';
   readonly shape: readonly number[];
+  /** Those that conditions are drawn from; all without. */
+  readonly classes?: readonly number[];
 }
 
 export interface PhaseProgram {
@@ -114,9 +116,9 @@ export function makeDraw(batch: number, classes: number, specs: Map<string, Draw
   return {
     normal: declare('normal'),
     uniform: declare('uniform'),
-    condition(name) {
+    condition(name, among) {
       if (classes === 0) return {};
-      specs.set(name, { name, kind: 'condition', shape: [batch, classes] });
+      specs.set(name, { name, kind: 'condition', shape: [batch, classes], ...(among ? { classes: among } : {}) });
       return { label: input(`draw/${name}`, [batch, classes]) };
     },
   };
@@ -157,8 +159,8 @@ export function declarationsOf(stage: Stage): Readonly<Record<string, readonly D
   const scopes = Object.fromEntries(names.map((name) => [name, records[name]!.scope]));
   for (const phase of Object.values(stage.loss.phases))
     phase.terms(sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample.classes, new Map())));
-  const followers = followersOf(stage.loss);
-  return Object.fromEntries(names.map((name) => [name, [...records[followers[name]?.follows ?? name]!.declared.values()]]));
+  const shadows = shadowsOf(stage.loss);
+  return Object.fromEntries(names.map((name) => [name, [...records[shadows[name] ?? name]!.declared.values()]]));
 }
 
 /** The state of a player's training beside its weights: slots of the optimizer and averages, by label. */
@@ -181,7 +183,7 @@ export function buildPhases(
   settings: UpdateSettings,
 ): PhaseProgram[] {
   const followers = followersOf(stage.loss);
-  const moving = [...trainedOf(stage.loss), ...Object.keys(followers)];
+  const moving = [...trainedOf(stage.loss), ...Object.keys(shadowsOf(stage.loss))];
   const layouts = Object.fromEntries(moving.map((name) => [name, layoutOf(declarations[name]!)]));
   const vectors = Object.fromEntries(moving.map((name) => [name, state(name, [layoutSize(layouts[name]!)])]));
   const scopes = Object.fromEntries(

@@ -3,7 +3,7 @@ import { InputError } from '../io/errors.ts';
 import { fillIndex, fillNormal, fillUniform, streamKey } from '../random/philox.ts';
 import { type Executable, type Feeds, float32, type HostTensor, type Runtime, type State, type Sums, scalar } from '../run/runtime.ts';
 import type { Average } from './averages.ts';
-import { followersOf, type Loss, type Moment, scalarsOf as toldOf } from './loss.ts';
+import { followersOf, type Loss, type Moment, recalledOf, shadowsOf, scalarsOf as toldOf } from './loss.ts';
 import { type OptimizerOptions, scalarsOf } from './optimizer.ts';
 import {
   averageProgram,
@@ -94,6 +94,7 @@ export class Trainer {
   readonly layouts: Readonly<Record<string, Layout>>;
   private readonly updates: Record<string, number> = {};
   private badInARow = 0;
+  private readonly grouped = new Map<string, ArrayLike<number>>();
   private readonly settings: TrainerSettings;
   /** The graphs, one program a phase. */
   readonly phases: readonly PhaseProgram[];
@@ -129,7 +130,7 @@ export class Trainer {
     const declarations = declarationsOf(stage);
     const weights: Record<string, Weights> = {};
     for (const [player, declared] of Object.entries(declarations)) {
-      const origin = followersOf(stage.loss)[player]?.follows ?? player;
+      const origin = shadowsOf(stage.loss)[player] ?? player;
       weights[player] = startOf(stage.loss, declared, given[player] ?? given[origin], settings.seed, origin);
     }
     const update = updateSettings(settings);
@@ -142,7 +143,9 @@ export class Trainer {
       const { slots, averages } = stateLabels(player, update);
       const vectorOf = (data: Float32Array): HostTensor => float32(data, [data.length]);
       initial[player] = vectorOf(vector);
-      if (!update.optimizers[player]) continue; // follows another player
+      const points = recalledOf(stage.loss)[player]?.points(stage.options as never) ?? 0;
+      for (let i = 0; i < points; i++) initial[pathLabel(player, i)] = vectorOf(vector);
+      if (!update.optimizers[player]) continue; // takes after another player
       for (const label of slots) initial[label] = vectorOf(new Float32Array(vector.length));
       for (const label of averages) initial[label] = vectorOf(vector);
       if (settings.parts > 1) initial[`${player}/gradient`] = vectorOf(new Float32Array(vector.length));
@@ -175,7 +178,9 @@ export class Trainer {
 
   private async runStep(batch: Batch): Promise<StepReport> {
     const { stage, parts } = this.settings;
-    const running = this.phases.filter((p) => stage.loss.phases[p.phase]!.runs?.(this.step, stage.options as never) ?? true);
+    const { step, steps } = this.moment();
+    const running = this.phases.filter((p) => stage.loss.phases[p.phase]!.runs?.(step, stage.options as never, steps) ?? true);
+    await this.recall();
     const terms: Record<string, number> = {};
     const rates: Record<string, number> = {};
     const hold = stage.loss.simultaneous ?? false;
@@ -197,6 +202,21 @@ export class Trainer {
     this.nimg += stage.batch * parts;
     this.countBad(good, terms);
     return { step: this.step, nimg: this.nimg, terms, rates, skipped: this.skipped };
+  }
+
+  /** Moves players along the paths of others. */
+  private async recall(): Promise<void> {
+    const { loss, options } = this.settings.stage;
+    const copy = async (from: string, to: string): Promise<void> => this.state.write(to, await this.state.read(from));
+    for (const [player, { recalls, keeps, takes }] of Object.entries(recalledOf(loss))) {
+      const [kept, taken] = [keeps(this.moment(), options as never), takes(this.moment(), options as never)];
+      if (kept !== null) await copy(recalls, pathLabel(player, kept));
+      if (taken !== null) await copy(pathLabel(player, taken), player);
+    }
+  }
+
+  private moment(): Moment {
+    return { step: this.step, steps: this.settings.steps ?? this.step + 1, nimg: this.nimg };
   }
 
   /** Averages of players that no phase of this step trains move too. */
@@ -264,7 +284,7 @@ export class Trainer {
   }
 
   /** Every part continues the samples of the one before it; a draw that is not per sample, such as one scalar, is the same for all parts. */
-  private draw({ name, kind, shape }: DrawSpec, part: number): HostTensor {
+  private draw({ name, kind, shape, classes }: DrawSpec, part: number): HostTensor {
     const key = streamKey(this.settings.seed, this.step, name);
     const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
     const samples = shape[0] ?? 1;
@@ -272,23 +292,42 @@ export class Trainer {
     const firstSample = shape.length > 0 && samples % this.settings.stage.batch === 0 ? part * samples : 0;
     if (kind === 'normal') fillNormal(data, key, perSample, firstSample);
     else if (kind === 'uniform') fillUniform(data, key, perSample, firstSample);
-    else this.drawLabels(data, key, shape, firstSample);
+    else this.drawLabels(data, key, shape, firstSample, classes);
     return float32(data, shape);
   }
 
   /** One-hot labels of samples picked at random from the data set. */
-  private drawLabels(data: Float32Array, key: readonly [number, number], [n, classes]: readonly number[], firstSample: number): void {
-    const labels = this.settings.labels;
+  private drawLabels(
+    data: Float32Array,
+    key: readonly [number, number],
+    [n, classes]: readonly number[],
+    firstSample: number,
+    among?: readonly number[],
+  ): void {
+    const all = this.settings.labels ?? Array.from({ length: classes! }, (_, c) => c);
+    const labels = among ? this.labelsAmong(all, among) : all;
     const picked = new Int32Array(n!);
-    fillIndex(picked, key, 1, labels?.length ?? classes!, firstSample);
+    fillIndex(picked, key, 1, labels.length, firstSample);
     picked.forEach((p, i) => {
-      data[i * classes! + (labels ? labels[p]! : p)] = 1;
+      data[i * classes! + labels[p]!] = 1;
     });
+  }
+
+  /** The labels that are of some classes; looked up once. Errors: the data set has none of them. */
+  private labelsAmong(all: ArrayLike<number>, classes: readonly number[]): ArrayLike<number> {
+    const key = classes.join();
+    if (!this.grouped.has(key)) {
+      const wanted = new Set(classes);
+      const found = Array.from(all).filter((label) => wanted.has(label));
+      if (found.length === 0) throw new InputError(`data: there is no sample of the classes ${key}`);
+      this.grouped.set(key, found);
+    }
+    return this.grouped.get(key)!;
   }
 
   private scalars(phase: PhaseProgram, rates: Readonly<Record<string, number>>): Record<string, HostTensor> {
     const { loss, options } = this.settings.stage;
-    const at: Moment = { step: this.step, steps: this.settings.steps ?? this.step + 1, nimg: this.nimg };
+    const at = this.moment();
     const fed: Record<string, HostTensor> = {};
     for (const [name, value] of Object.entries(loss.clock ?? {})) fed[`clock/${name}`] = scalar(value(at, options as never));
     for (const [name, follower] of Object.entries(followersOf(loss))) fed[`${name}/rate`] = scalar(1 - follower.beta(at, options as never));
@@ -339,6 +378,8 @@ export class Trainer {
   }
 }
 
+const pathLabel = (player: string, point: number): string => `${player}/path/${point}`;
+
 const toScalars = (values: Readonly<Record<string, number>>): Record<string, HostTensor> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, scalar(value)]));
 
@@ -370,7 +411,7 @@ const updateSettings = ({ optimizers, clip, averages }: TrainerSettings): Update
 
 /** Of everything that changes: trained players, those that follow them, and the method's memory. */
 function layoutsOf({ loss }: Stage, declarations: Readonly<Record<string, readonly Declaration[]>>): Record<string, Layout> {
-  const moving = [...trainedOf(loss), ...Object.keys(followersOf(loss))];
+  const moving = [...trainedOf(loss), ...Object.keys(shadowsOf(loss))];
   const layouts = Object.fromEntries(moving.map((player) => [player, layoutOf(declarations[player]!)]));
   const memory = memoryLayout(loss);
   return memory.length > 0 ? { ...layouts, [MEMORY]: memory } : layouts;
