@@ -1,0 +1,161 @@
+/** @file Parts of a sampler's trajectory, walked on the host: from any sample at any level down to any other, with what the network makes of every state on the way. */
+import { input, leafOf } from '../../engine/graph/ops/leaf.ts';
+import { type Shape, type Tensor, topological } from '../../engine/graph/tensor.ts';
+import { fillNormal, fillUniform, streamKey } from '../../engine/random/philox.ts';
+import { ortRuntime } from '../../engine/run/ort.ts';
+import { type Executable, float32, type HostTensor, scalar } from '../../engine/run/runtime.ts';
+import type { Draw } from '../../engine/train/loss.ts';
+import type { Denoiser } from '../../engine/train/network.ts';
+import type { Place, Sampler } from '../../engine/train/sampler.ts';
+import { constantScope } from '../../engine/train/weights.ts';
+import { guided } from '../../samplers/guidance.ts';
+import { placeOf } from '../../samplers/steps.ts';
+import { oneHot, sampleNoise } from './generator.ts';
+import { builderOf, type Model } from './model.ts';
+
+/** Samples `first`, `first` + 1, … on their way through some levels. */
+export interface Span {
+  /** Falling, in units of the data. */
+  readonly levels: readonly number[];
+  /** The level at which it ends; default 0, the clean sample. */
+  readonly end?: number;
+  /** Samples [count, …sample] at the first level; default: noise of that level, the same as a generator's. */
+  readonly start?: Float32Array;
+  /** Steps that were made before: what is drawn on the way differs from theirs. */
+  readonly made?: number;
+  readonly labels: ArrayLike<number> | null;
+  readonly seed: number;
+  readonly first: number;
+  readonly count: number;
+}
+/** Where a span leads. */
+export interface Walked {
+  /** [count, …sample] */
+  readonly x: Float32Array;
+  /** For each level, the clean sample as the network sees it from there, [count, …sample]. */
+  readonly estimates: readonly Float32Array[];
+}
+export interface Trajectories {
+  walk(span: Span): Promise<Walked>;
+  close(): Promise<void>;
+}
+
+/** Network evaluations of a walk through `levels` down to `end`. Guidance that is not 1 doubles them. */
+export function evaluationsOf(solver: Sampler, levels: readonly number[], end = 0, guidance = 1): number {
+  const once = levels.reduce((sum, _, i) => sum + solver.evaluations(placeOf(i, levels[i + 1] ?? end)), 0);
+  return once * (guidance === 1 ? 1 : 2);
+}
+
+interface Step {
+  readonly executable: Executable;
+  readonly draws: readonly DrawFact[];
+  readonly carried: readonly string[];
+  /** Inputs that the graph really uses. */
+  readonly used: ReadonlySet<string>;
+}
+interface DrawFact {
+  readonly name: string;
+  readonly kind: 'normal' | 'uniform';
+  readonly shape: Shape;
+}
+/** The output that holds what the network makes of the state before the step. */
+const ESTIMATE = 'estimate';
+
+/** A model and a sampler, each of whose steps is compiled when it is first needed. */
+export function openTrajectories(
+  model: Model,
+  solver: Sampler,
+  { guidance = 1, threads = 0 }: { readonly guidance?: number; readonly threads?: number } = {},
+): Trajectories {
+  const compiled = new Map<Place, Promise<Step>>();
+  const stepAt = (place: Place): Promise<Step> => {
+    if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, place, guidance, threads));
+    return compiled.get(place)!;
+  };
+  return {
+    walk: (span) => walk(model, stepAt, span),
+    async close() {
+      for (const step of compiled.values()) await (await step).executable.close();
+    },
+  };
+}
+
+async function walk({ card }: Model, stepAt: (place: Place) => Promise<Step>, span: Span): Promise<Walked> {
+  const { levels, end = 0, made = 0, labels, seed, first, count } = span;
+  const shape = [count, ...card.sample.shape];
+  const start = float32(span.start ?? noiseAt(levels[0]!, shape, seed, first), shape);
+  const label = labels ? oneHot(labels, first, count, card.sample.classes) : null;
+  const estimates: Float32Array[] = [];
+  let carry: Readonly<Record<string, HostTensor>> = {};
+  for (const [i, sigma] of levels.entries()) {
+    const next = levels[i + 1] ?? end;
+    const step = await stepAt(placeOf(i, next));
+    const feeds: Record<string, HostTensor> = {
+      'level/previous': scalar(levels[i - 1] ?? 0),
+      'level/sigma': scalar(sigma),
+      'level/next': scalar(next),
+      'level/steps': scalar(levels.length),
+    };
+    for (const key of step.carried) feeds[`carry/${key}`] = carry[key] ?? start;
+    for (const fact of step.draws) feeds[`draw/${fact.name}`] = drawn(fact, count, seed, made + i + 1, first);
+    if (label) feeds['label'] = label;
+    const { [ESTIMATE]: estimate, ...rest } = await step.executable.run(
+      Object.fromEntries(Object.entries(feeds).filter(([key]) => step.used.has(key))),
+    );
+    estimates.push(estimate!.data as Float32Array);
+    carry = rest;
+  }
+  return { x: carry['x']!.data as Float32Array, estimates };
+}
+
+const noiseAt = (level: number, shape: readonly number[], seed: number, first: number): Float32Array =>
+  (sampleNoise(shape, seed, 0, first).data as Float32Array).map((v) => v * level);
+
+/** What a step draws, under the names that a generator draws it. */
+function drawn({ name, kind, shape }: DrawFact, count: number, seed: number, step: number, first: number): HostTensor {
+  const own = [count, ...(shape.slice(1) as number[])];
+  const data = new Float32Array(own.reduce((a, b) => a * b, 1));
+  (kind === 'normal' ? fillNormal : fillUniform)(data, streamKey(seed, step, `sample/${name}`), data.length / count, first);
+  return float32(data, own);
+}
+
+/** Inputs for whatever is drawn, and the list of it. */
+function recordingDraw(): { readonly draw: Draw; readonly facts: readonly DrawFact[] } {
+  const facts: DrawFact[] = [];
+  const declare =
+    (kind: DrawFact['kind']) =>
+    (name: string, like: { readonly shape: Shape }): Tensor => {
+      facts.push({ name, kind, shape: like.shape });
+      return input(`draw/${name}`, like.shape);
+    };
+  return { draw: { normal: declare('normal'), uniform: declare('uniform'), condition: () => ({}) }, facts };
+}
+
+async function compileStep(model: Model, solver: Sampler, place: Place, guidance: number, threads: number): Promise<Step> {
+  const { sample } = model.card;
+  const network = builderOf(model.card)(constantScope(model.weights));
+  const condition = sample.classes > 0 ? { label: input('label', ['N', sample.classes]) } : {};
+  const pushed = guided((x, sigma, given) => network.denoise(x, sigma, given), guidance);
+  const seen: Tensor[] = [];
+  const denoise: Denoiser = (x, sigma) => {
+    const denoised = pushed(x, sigma, condition);
+    seen.push(denoised);
+    return denoised;
+  };
+  const { draw, facts } = recordingDraw();
+  const initial = Object.entries(solver.start(input('carry/x', ['N', ...sample.shape])));
+  const carried = Object.fromEntries(initial.map(([key, t]) => [key, input(`carry/${key}`, t.shape)]));
+  const levels = {
+    previous: input('level/previous', []),
+    sigma: input('level/sigma', []),
+    next: input('level/next', []),
+    steps: input('level/steps', []),
+  };
+  const state = solver.step(denoise, carried as never, levels, draw, place);
+  // A sampler's first question is about the state that it starts from.
+  const outputs = { ...state, [ESTIMATE]: seen[0]! };
+  const used = new Set(topological(Object.values(outputs)).flatMap((node) => leafOf(node.outputs[0]!)?.label ?? []));
+  const runtime = ortRuntime(threads > 0 ? { threads } : {});
+  const { step } = await runtime.compile({ step: { outputs, updates: new Map() } }, runtime.state({}));
+  return { executable: step!, draws: facts, carried: Object.keys(carried), used };
+}
