@@ -8,9 +8,10 @@ import { fileFailure } from '../../engine/io/failures.ts';
 import { keepLast, saveCheckpoint } from '../../engine/train/checkpoint.ts';
 import type { Logs } from '../../engine/train/logs.ts';
 import type { StepReport, Trainer } from '../../engine/train/trainer.ts';
+import type { Weights } from '../../engine/train/weights.ts';
 import { openGenerator } from './generator.ts';
-import { type CheckpointMeta, MODEL_FILE, type Model, saveModel } from './model.ts';
-import { cardOf, mainPlayer, type RunRequest } from './run.ts';
+import { type CheckpointMeta, MODEL_FILE, type Model, saveModel, weightsOf } from './model.ts';
+import { cardOf, keptPlayers, type RunRequest } from './run.ts';
 import { evaluationOf, type ModelEvaluation } from './scores.ts';
 
 /** Rows of the sample pictures, and the width in pixels to which images are enlarged. */
@@ -69,11 +70,9 @@ export class BetweenSteps {
 
   async model(): Promise<Model> {
     const card = cardOf(this.request, this.trainer);
-    return {
-      card,
-      weights: await this.trainer.weights(mainPlayer(this.request.plan), card.average ?? undefined),
-      source: this.request.folder,
-    };
+    const parts: Weights[] = [];
+    for (const player of keptPlayers(this.request)) parts.push(await this.trainer.weights(player, card.average ?? undefined));
+    return { card, weights: weightsOf(card, parts), source: this.request.folder };
   }
 
   async close(): Promise<void> {
@@ -85,7 +84,7 @@ export class BetweenSteps {
     if (this.savedAt === this.trainer.step) return;
     const { folder, plan } = this.request;
     const { card, weights } = await this.model();
-    const meta: CheckpointMeta = { player: mainPlayer(plan), card };
+    const meta: CheckpointMeta = { players: keptPlayers(this.request), card };
     const path = await saveCheckpoint(folder, { snapshot: await this.trainer.snapshot(), trainer: this.trainer, meta: { ...meta } });
     await saveModel(join(folder, MODEL_FILE), card, weights);
     await keepLast(folder, plan.run.keep);

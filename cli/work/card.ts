@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { InputError } from '../../engine/io/errors.ts';
 import type { Form } from '../../engine/train/loss.ts';
 import type { SampleType } from '../../engine/train/network.ts';
+import type { Route } from '../../models/experts.ts';
 
 /** What a weights file says of itself. */
 export interface ModelCard {
@@ -17,6 +18,8 @@ export interface ModelCard {
   readonly noise?: 'fresh' | 'implied';
   /** How a student's network is used as a denoiser; absent: as it is. */
   readonly form?: Form;
+  /** What each of several networks is for, whose weights are named `expert1.…`, `expert2.…`; absent: it is one network. */
+  readonly experts?: readonly Route[];
   readonly method: string;
   readonly data: string;
   readonly seed: number;
@@ -44,6 +47,10 @@ const cardSchema = z.object({
       z.object({ kind: z.literal('told'), scalars: z.record(z.string(), z.number()) }),
       z.object({ kind: z.literal('boundary'), sigmaMin: z.number(), sigmaData: z.number() }),
     ])
+    .optional(),
+  experts: z
+    .array(z.union([z.object({ above: z.number() }), z.object({ classes: z.array(count).min(1) })]))
+    .min(1)
     .optional(),
   method: z.string(),
   data: z.string(),

@@ -4,7 +4,7 @@ import { dirname, extname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { InputError } from '../../engine/io/errors.ts';
 import { nearest } from '../../engine/io/nearest.ts';
-import { followersOf, type Loss, originOf } from '../../engine/train/loss.ts';
+import { followersOf, type Loss, originOf, recalledOf, shadowsOf } from '../../engine/train/loss.ts';
 import { describe, facts, type OptionFact } from '../../engine/train/options.ts';
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), '../../losses');
@@ -37,7 +37,7 @@ export interface MethodFacts {
   readonly title: string;
   /** arXiv id. */
   readonly reference: string;
-  /** Whose weights each player starts from, or which player's average it is. */
+  /** Whose weights each player starts from, or which player's average or path it is. */
   readonly players: Readonly<Record<string, string>>;
   readonly heads: readonly string[];
   /** What trains, phase by phase. */
@@ -47,16 +47,16 @@ export interface MethodFacts {
   readonly recommended: Readonly<Record<string, unknown>>;
 }
 
+function startOf(loss: Loss, player: string): string {
+  if (followersOf(loss)[player]) return `average of ${shadowsOf(loss)[player]}`;
+  return recalledOf(loss)[player] ? `path of ${shadowsOf(loss)[player]}` : originOf(loss, player);
+}
+
 export const factsOf = (loss: Loss): MethodFacts => ({
   name: loss.name,
   title: loss.title,
   reference: loss.reference,
-  players: Object.fromEntries(
-    Object.keys(loss.players).map((name) => [
-      name,
-      followersOf(loss)[name] ? `average of ${followersOf(loss)[name]!.follows}` : originOf(loss, name),
-    ]),
-  ),
+  players: Object.fromEntries(Object.keys(loss.players).map((name) => [name, startOf(loss, name)])),
   heads: loss.heads ?? [],
   phases: Object.fromEntries(Object.entries(loss.phases).map(([name, phase]) => [name, phase.trains])),
   options: facts(loss.options).map((fact) => ({ ...fact, values: describe(fact) })),

@@ -11,6 +11,7 @@ import { loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
 import type { Network, Scope } from '../../engine/train/network.ts';
 import { resolve } from '../../engine/train/options.ts';
 import { checkWeights, type Declaration, recordingScope, type Weights } from '../../engine/train/weights.ts';
+import { experts, together } from '../../models/experts.ts';
 import { networkFamily } from '../../models/index.ts';
 import { inForm } from '../../samplers/forms.ts';
 import { checkCard, type ModelCard, parseCard } from './card.ts';
@@ -21,9 +22,9 @@ export interface Model {
   readonly weights: Weights;
   readonly source: string;
 }
-/** What a checkpoint's meta holds for whoever loads it as a model: the player that is the model, and its card. */
+/** What a checkpoint's meta holds for whoever loads it as a model: the players that it is made of, and its card. */
 export interface CheckpointMeta {
-  readonly player: string;
+  readonly players: readonly string[];
   readonly card: ModelCard;
 }
 
@@ -36,8 +37,14 @@ export const MODEL_FILE = 'model.safetensors';
 export function builderOf(card: ModelCard): (scope: Scope) => Network {
   const family = networkFamily(card.network);
   const options = resolve(card.network, family.options, card.networkOptions);
-  return (scope) => inForm(family.build(scope, options, card.sample), card.form);
+  const build = (scope: Scope): Network => family.build(scope, options, card.sample);
+  const { experts: routes, form } = card;
+  if (!routes) return (scope) => inForm(build(scope), form);
+  return (scope) => inForm(experts(scope, build, routes), form);
 }
+
+/** The weights of a model that is made of one network, or of several experts in their order. */
+export const weightsOf = (card: ModelCard, parts: readonly Weights[]): Weights => (card.experts ? together(parts) : parts[0]!);
 
 /** SHA-256 over names, types, shapes and bytes in the order of the names. */
 function digest(tensors: Iterable<readonly [string, StoredTensor]>): string {
@@ -85,11 +92,13 @@ async function readModelFile(path: string): Promise<Omit<Model, 'source'>> {
 
 async function readCheckpoint(path: string): Promise<Omit<Model, 'source'>> {
   const { meta } = await readFacts(path);
-  const { player, card } = meta as Partial<CheckpointMeta>;
-  if (typeof player !== 'string' || card === undefined)
+  const { players, card } = meta as Partial<CheckpointMeta>;
+  if (!Array.isArray(players) || card === undefined)
     throw new InputError(`model: ${path} has no model card, it was written by an older version; give its run folder`);
   const checked = checkCard(`model: ${path}`, card);
-  return { card: checked, weights: await loadWeights(path, player, checked.average ?? undefined) };
+  const parts: Weights[] = [];
+  for (const player of players as CheckpointMeta['players']) parts.push(await loadWeights(path, player, checked.average ?? undefined));
+  return { card: checked, weights: weightsOf(checked, parts) };
 }
 
 interface Place {

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { InputError } from '../../engine/io/errors.ts';
 import { type Average, parseAverage } from '../../engine/train/averages.ts';
-import type { Loss } from '../../engine/train/loss.ts';
+import { arranged, type Loss } from '../../engine/train/loss.ts';
 import { type OptimizerOptions, optimizerOptions } from '../../engine/train/optimizer.ts';
 import { flag, options, real, text, texts, type Values, whole } from '../../engine/train/options.ts';
 import { trainedOf } from '../../engine/train/program.ts';
@@ -83,10 +83,12 @@ export interface Plan {
 }
 
 /** Checks a flat configuration. Errors: unknown names, values out of range, factors of players that do not exist. */
-export function planOf(loss: Loss, network: string | null, given: Flat): Plan {
-  const groups = groupsOf(loss, network);
-  checkNames(loss.name, groups, given);
-  const flat = flatten(groups, { ...loss.recommended, ...given });
+export function planOf(method: Loss, network: string | null, given: Flat): Plan {
+  const groups = groupsOf(method, network);
+  checkNames(method.name, groups, given);
+  const flat = flatten(groups, { ...method.recommended, ...given });
+  const methodOptions = valuesOf({ where: method.name, schema: method.options }, flat);
+  const loss = arranged(method, methodOptions);
   const runValues = valuesOf(run, flat);
   cutsOf(loss, runValues);
   const players = trainedOf(loss);
@@ -96,7 +98,7 @@ export function planOf(loss: Loss, network: string | null, given: Flat): Plan {
   return {
     loss,
     run: runValues,
-    options: valuesOf({ where: loss.name, schema: loss.options }, flat),
+    options: methodOptions,
     optimizers: each(() => valuesOf(optimizer, flat)),
     rates: each((player) => (step) => runValues.lr * (scales[player] ?? 1) * rateFactor(rateValues, step, runValues.steps)),
     clip: Object.fromEntries(Object.keys(loss.phases).map((phase) => [phase, runValues.clip])),

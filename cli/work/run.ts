@@ -1,7 +1,7 @@
 /** @file What a training run is asked for, what it tells, and the card of the model that it makes. */
 import type { Dataset, Split } from '../../data/dataset.ts';
 import { InputError } from '../../engine/io/errors.ts';
-import { scalarsOf } from '../../engine/train/loss.ts';
+import { mainPlayers, scalarsOf } from '../../engine/train/loss.ts';
 import type { SampleType } from '../../engine/train/network.ts';
 import type { StepReport } from '../../engine/train/trainer.ts';
 import type { Model, ModelCard } from './model.ts';
@@ -38,8 +38,9 @@ export interface RunResult {
   readonly finished: boolean;
 }
 
-/** Which player is kept in the end. */
-export const mainPlayer = (plan: Plan): string => ('student' in plan.loss.players ? 'student' : Object.keys(plan.loss.players)[0]!);
+/** Which players are kept in the end. */
+export const keptPlayers = ({ plan, split, teacher }: Pick<RunRequest, 'plan' | 'split' | 'teacher'>): readonly string[] =>
+  mainPlayers(plan.loss, plan.options, (teacher?.card.sample ?? sampleOf(split.train)).classes);
 
 /** The type of a data set's samples. */
 export const sampleOf = (data: Dataset): SampleType => ({
@@ -48,7 +49,8 @@ export const sampleOf = (data: Dataset): SampleType => ({
 });
 
 /** Card of the model that the run makes. */
-export function cardOf({ plan, split, teacher, start }: RunRequest, at: { readonly step: number; readonly nimg: number }): ModelCard {
+export function cardOf(request: RunRequest, at: { readonly step: number; readonly nimg: number }): ModelCard {
+  const { plan, split, teacher, start } = request;
   const { train } = split;
   const origin = (start ?? teacher)?.card;
   const base = teacher
@@ -60,16 +62,18 @@ export function cardOf({ plan, split, teacher, start }: RunRequest, at: { readon
         teacher: teacher.source,
       }
     : { network: plan.network!.name, networkOptions: plan.network!.options, sample: sampleOf(train), schedule: plan.schedule };
-  const player = mainPlayer(plan);
-  const scalars = scalarsOf(plan.loss, player);
+  const [player] = keptPlayers(request);
+  const scalars = scalarsOf(plan.loss, player!);
+  const experts = plan.loss.experts?.(plan.options, base.sample.classes).map(({ player: _, ...route }) => route);
   const form = plan.loss.form?.(plan.options);
   return {
     format: 1,
     ...base,
     ...(scalars.length > 0 ? { sample: { ...base.sample, scalars } } : {}),
     ...(form ? { form } : {}),
+    ...(experts ? { experts } : {}),
     ...(plan.loss.noise ? { noise: plan.loss.noise } : {}),
-    levels: player === 'student' ? levelsOf(plan.options) : null,
+    levels: experts || player === 'student' ? levelsOf(plan.options) : null,
     method: plan.loss.name,
     data: plan.run.data,
     seed: plan.run.seed,

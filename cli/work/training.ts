@@ -9,7 +9,7 @@ import { acquireLock } from '../../engine/io/lock.ts';
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { type LatestCheckpoint, latestCheckpoint, loadCheckpoint, loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
 import { openLogs } from '../../engine/train/logs.ts';
-import { followersOf, originOf, scalarsOf } from '../../engine/train/loss.ts';
+import { learnsFromPairs, originOf, scalarsOf, shadowsOf } from '../../engine/train/loss.ts';
 import type { Network, Scope } from '../../engine/train/network.ts';
 import { trainedOf } from '../../engine/train/program.ts';
 import { Trainer } from '../../engine/train/trainer.ts';
@@ -21,9 +21,9 @@ import { BetweenSteps } from './between-steps.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
 import { cutsOf } from './plan.ts';
-import { cardOf, checkData, configOf, mainPlayer, type RunRequest, type RunResult } from './run.ts';
+import { cardOf, checkData, configOf, keptPlayers, type RunRequest, type RunResult } from './run.ts';
 
-export { mainPlayer, type RunEvent, type RunRequest, type RunResult } from './run.ts';
+export type { RunEvent, RunRequest, RunResult } from './run.ts';
 
 /** Compiles the trainer of a run. Errors: no teacher where the method needs one; a teacher that does not fit the data; settings that do not fit the network. */
 export async function makeTrainer(request: RunRequest): Promise<Trainer> {
@@ -33,11 +33,11 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
   const starting = players.filter((player) => originOf(plan.loss, player) === 'teacher');
   if (starting.length > 0 && !teacher)
     throw new InputError(`${plan.loss.name}: needs a teacher; give one with --teacher (a run folder, a file or digit-teacher)`);
-  if (plan.loss.pairs && !plan.run.pairs)
+  if (learnsFromPairs(plan.loss, plan.options) && !plan.run.pairs)
     throw new InputError(`${plan.loss.name}: learns from pairs; make them with onestep pairs and give the file with --pairs`);
   const card = cardOf(request, { step: 0, nimg: 0 });
   const cuts = cutsOf(plan.loss, plan.run);
-  const moving = new Set([...trainedOf(plan.loss), ...Object.keys(followersOf(plan.loss))]);
+  const moving = new Set([...trainedOf(plan.loss), ...Object.keys(shadowsOf(plan.loss))]);
   const networks: Record<string, (scope: Scope) => Network> = Object.fromEntries(
     players.map((player) => {
       const own = moving.has(player) || !teacher ? card : { ...card, ...networkOf(teacher) };
@@ -66,7 +66,7 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
       optimizers: plan.optimizers,
       rates: plan.rates,
       clip: plan.clip,
-      averages: { [mainPlayer(plan)]: plan.averages },
+      averages: Object.fromEntries(keptPlayers(request).map((player) => [player, plan.averages])),
       labels: split.train.labels,
     },
     ortRuntime(plan.run.threads ? { threads: plan.run.threads } : {}),
@@ -80,7 +80,7 @@ const networkOf = ({ card: { network, networkOptions } }: Model): Pick<ModelCard
 });
 
 /** The card of a network as it is trained, not as it is used once it is finished. */
-const trainedAs = ({ form: _, ...card }: ModelCard, scalars: readonly string[]): ModelCard => ({
+const trainedAs = ({ form: _form, experts: _experts, ...card }: ModelCard, scalars: readonly string[]): ModelCard => ({
   ...card,
   sample: { ...card.sample, scalars },
 });
@@ -122,7 +122,7 @@ async function run(request: RunRequest, trainer: Trainer): Promise<RunResult> {
   const { classes } = cardOf(request, trainer).sample;
   const logs = await openLogs(folder, { fromStep: trainer.step });
   const batches = openBatches(split.train, { batchSize: batch, seed, flip: split.train.mayFlip });
-  const pairs = plan.loss.pairs ? await openPairs(plan.run.pairs, cardOf(request, trainer).sample, seed) : null;
+  const pairs = learnsFromPairs(plan.loss, plan.options) ? await openPairs(plan.run.pairs, cardOf(request, trainer).sample, seed) : null;
   const between = new BetweenSteps(request, trainer, logs);
   const start = performance.now();
   try {
