@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { leafOf } from '../engine/graph/ops/leaf.ts';
 import { fillNormal, fillUniform, streamKey } from '../engine/random/philox.ts';
-import { followersOf, type Loss, scalarsOf } from '../engine/train/loss.ts';
+import { followersOf, type Loss, learnsFromPairs, scalarsOf } from '../engine/train/loss.ts';
 import { optimizerOptions } from '../engine/train/optimizer.ts';
 import { facts, resolve } from '../engine/train/options.ts';
 import { buildPhases, type DrawSpec, declarationsOf, MEMORY, trainedOf } from '../engine/train/program.ts';
@@ -201,7 +201,7 @@ describe.each(methods)('%s', (name, loss) => {
     const run = async (seed: number) => {
       const plan: Plan = { target: PLANE, seed: 1, batch: 8, steps: 3, lr: 1e-2, network: { width: 8, layers: 1 } };
       const trainer = await trainerOf({ ...plan, seed }, loss, {}, {});
-      await trainer.run({ until: 3, batch: batches(plan, loss) }); // the same data
+      await trainer.run({ until: 3, batch: batches(plan, learnsFromPairs(loss, resolve(name, loss.options, {}))) }); // the same data
       const { vectors } = await trainer.snapshot();
       await trainer.close();
       return vectors;

@@ -69,6 +69,9 @@ export interface Phase<Player extends string, HeadName extends string, O> {
 /** A number made of where training stands. Written as a method, so that a method of any options is a `Loss`. */
 type Clock<O> = { value(at: Moment, options: O): number }['value'];
 
+/** A choice made of options, written as a method for the same reason. */
+type Choice<O> = { of(options: O): boolean }['of'];
+
 /** Whose weights a player starts from. */
 export type Origin = 'teacher' | 'fresh';
 /** A player that is told more numbers than the teacher is, by their names in its condition. Their weights start at zero: nothing changes at first. */
@@ -124,8 +127,8 @@ export interface Loss<Player extends string = string, HeadName extends string = 
   readonly memory?: Readonly<Record<string, { readonly shape: readonly number[]; readonly value: number }>>;
   /** Samples of a batch matter to each other, as in a mean over the batch that is no loss: batches are not cut into parts. */
   readonly coupled?: boolean;
-  /** Trains on stored pairs of noise and the teacher's sample. */
-  readonly pairs?: boolean;
+  /** Whether it trains on stored pairs of noise and the teacher's sample; where that depends on options, a function of them. */
+  readonly pairs?: boolean | Choice<Values<NoInfer<S>>>;
   /** What a student of several levels is made noisy with between them: noise drawn anew (default), or that which its samples hold. */
   readonly noise?: 'fresh' | 'implied';
   /** How the finished student is used. */
@@ -151,6 +154,10 @@ export const defineLoss = <Player extends string, S extends Options, HeadName ex
 /** The method with the players and phases that its options ask for. */
 export const arranged = (loss: Loss, options: Readonly<Record<string, unknown>>): Loss =>
   loss.arrange ? { ...loss, ...loss.arrange(options) } : loss;
+
+/** Whether a method with these options trains on stored pairs. */
+export const learnsFromPairs = ({ pairs = false }: Loss, options: Readonly<Record<string, unknown>>): boolean =>
+  typeof pairs === 'boolean' ? pairs : pairs(options);
 
 const widened = (start: Start | undefined): start is Widened => typeof start === 'object' && 'scalars' in start;
 const follower = (start: Start | undefined): start is Follower => typeof start === 'object' && 'follows' in start;

@@ -7,7 +7,7 @@ import { concat, fill, unpack } from '../graph/ops/movement.ts';
 import { reduceSum } from '../graph/ops/reduce.ts';
 import type { Shape, Tensor } from '../graph/tensor.ts';
 import type { Program } from '../run/runtime.ts';
-import { type Draw, followersOf, type Loss, type Scene, shadowsOf } from './loss.ts';
+import { type Draw, followersOf, type Loss, learnsFromPairs, type Scene, shadowsOf } from './loss.ts';
 import type { Condition, Head, Network, SampleType, Scope } from './network.ts';
 import { type OptimizerOptions, optimize, slotsOf } from './optimizer.ts';
 import type { NoiseSchedule } from './schedule.ts';
@@ -138,7 +138,7 @@ export function sceneOf(stage: Stage, scopes: Scopes, draw: Draw): Scene<string,
     data: input('data', [batch, ...sample.shape]),
     condition,
     pair() {
-      if (!stage.loss.pairs) throw new Error(`internal: ${stage.loss.name} uses pairs but does not say so`);
+      if (!learnsFromPairs(stage.loss, stage.options)) throw new Error(`internal: ${stage.loss.name} uses pairs but does not say so`);
       const given = (name: string): Tensor => input(`pair/${name}`, [batch, ...sample.shape]);
       return {
         noise: given('noise'),

@@ -5,7 +5,7 @@ import { fillIndex, fillNormal, fillUniform, streamKey } from '../../engine/rand
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { float32 } from '../../engine/run/runtime.ts';
 import { parseAverage } from '../../engine/train/averages.ts';
-import { followersOf, type Loss, originOf, scalarsOf } from '../../engine/train/loss.ts';
+import { followersOf, type Loss, learnsFromPairs, originOf, scalarsOf } from '../../engine/train/loss.ts';
 import type { Denoiser, Head, Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { optimizerOptions } from '../../engine/train/optimizer.ts';
 import { resolve } from '../../engine/train/options.ts';
@@ -109,8 +109,8 @@ async function pool({ target, seed }: Plan): Promise<{ readonly noise: Float32Ar
   return { noise, samples: await along(mixture(target).denoise, noise, shape, karras().levels(64)) };
 }
 
-/** Batches of a plan; with pairs where the method wants them, which are made once. */
-export function batches(plan: Plan, { pairs: wanted = false }: { readonly pairs?: boolean } = {}): (step: number) => Promise<Batch> {
+/** Batches of a plan; with pairs where they are wanted, which are made once. */
+export function batches(plan: Plan, wanted = false): (step: number) => Promise<Batch> {
   const { target, batch, seed } = plan;
   const made = wanted ? pool(plan) : undefined;
   return async (step) => {
@@ -134,7 +134,7 @@ export async function trained(plan: Plan, loss: Loss, options: Readonly<Record<s
   const starts = Object.keys(loss.players).filter((name) => originOf(loss, name) === 'teacher' && !followersOf(loss)[name]);
   const given = starts.map((name) => [name, name === 'teacher' ? new Map() : start!] as const);
   const trainer = await trainerOf(plan, loss, options, Object.fromEntries(given));
-  await trainer.run({ until: plan.steps, batch: batches(plan, loss) });
+  await trainer.run({ until: plan.steps, batch: batches(plan, learnsFromPairs(loss, resolve(loss.name, loss.options, options))) });
   const weights = await trainer.weights(mainPlayer(loss), AVERAGE);
   await trainer.close();
   return weights;
