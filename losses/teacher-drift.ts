@@ -5,20 +5,17 @@
  * noise is fixed, which did best in the paper's comparison; the reference code draws it from a log-normal cut off there.
  */
 import '../engine/graph/fluent.ts';
-import { constant } from '../engine/graph/ops/leaf.ts';
-import { fill } from '../engine/graph/ops/movement.ts';
 import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 import { defineLoss, type Scene } from '../engine/train/loss.ts';
-import { perSample } from '../engine/train/network.ts';
 import { OptionError, options, real, reals, texts, type Values, whole } from '../engine/train/options.ts';
-import { hiddenMaps } from './adversarial-terms.ts';
 import { anchorLoss, driftLoss, pooled, sameClass } from './drift-terms.ts';
-import { addNoise } from './terms.ts';
+import { mapOptions, mapsUnderNoise } from './perceptual-terms.ts';
+import { called } from './terms.ts';
 
 const teacherDriftOptions = options({
   maps: texts(['bottleneck'], 'hidden maps of the teacher in which samples drift; several are better than the bottleneck alone'),
   cells: whole(4, 'maps are averaged down to so many rows and columns', { min: 1, max: 64 }),
-  mapLevel: real(0.1, 'noise level under which the teacher sees samples', { min: 1e-3 }),
+  mapLevel: mapOptions.shape.mapLevel,
   radii: reals([0.02, 0.05, 0.1, 0.2], 'widths of the kernel, as fractions of the mean distance', { min: 1e-3, max: 100 }),
   anchorWeight: real(1, 'weight of the term that keeps generated samples near every real one', { min: 0 }),
   studentLevel: real(80, 'noise level at which the student is called', { min: 1e-3 }),
@@ -26,15 +23,8 @@ const teacherDriftOptions = options({
 type DriftScene = Scene<'student' | 'teacher', never, Values<typeof teacherDriftOptions>>;
 
 /** The chosen maps of noised samples, each as rows [N, S]. */
-function seen({ nets, condition, draw, options: o }: DriftScene, x: Tensor, name: string): Tensor[] {
-  const sigma = fill(o.mapLevel, perSample(x).shape);
-  const maps = hiddenMaps(nets.teacher, addNoise(x, sigma, draw.normal(`${name} noise`, x)), sigma, condition);
-  return o.maps.map((map) => {
-    if (!Object.hasOwn(maps, map))
-      throw new OptionError(`teacher-drift.maps: the teacher has no hidden map ${map}; it has ${Object.keys(maps).join(', ')}`);
-    return pooled(maps[map]!, o.cells);
-  });
-}
+const seen = (scene: DriftScene, x: Tensor, name: string): Tensor[] =>
+  mapsUnderNoise('teacher-drift', scene, x, scene.condition, name).map((map) => pooled(map, scene.options.cells));
 
 export default defineLoss({
   name: 'teacher-drift',
@@ -48,11 +38,11 @@ export default defineLoss({
     student: {
       trains: ['student'],
       terms(scene) {
-        const { nets, data, condition, draw, options: o } = scene;
+        const { data, condition, draw, options: o } = scene;
         if (o.maps.length === 0 || o.radii.length === 0)
           throw new OptionError('teacher-drift: no maps or no radii; give at least one of both');
         // As many generated as real samples of every class.
-        const x = nets.student.denoise(draw.normal('z', data).mul(o.studentLevel), constant(o.studentLevel), condition);
+        const x = called(scene, draw.normal('z', data), condition);
         const same = sameClass(fixed('teacher-drift', data.shape[0]), condition['label']);
         const [generated, positives, anchors] = [seen(scene, x, 'generated'), seen(scene, data, 'positive'), seen(scene, data, 'anchor')];
         const drifting = { radii: o.radii, affinity: 'both', apart: 1e6 } as const;

@@ -67,12 +67,20 @@ interface OneStepScene {
   readonly draw: Draw;
   readonly options: { readonly studentLevel: number };
 }
+/** What a student makes of unit noise in one step. */
+export const called = (
+  { nets, options: { studentLevel } }: Pick<OneStepScene, 'nets' | 'options'>,
+  z: Tensor,
+  condition: Condition,
+): Tensor => nets.student.denoise(z.mul(studentLevel), constant(studentLevel), condition);
+
 /**
- * What a student makes of noise in one step. All phases of a step see the same samples, unless they follow each other and name themselves:
+ * Samples of a student in one step. All phases of a step see the same samples, unless they follow each other and name themselves:
  * then each draws its own.
  */
-export function oneStep({ nets, data, draw, options: { studentLevel } }: OneStepScene, phase?: string): Generated {
+export function oneStep(scene: OneStepScene, phase?: string): Generated {
+  const { data, draw } = scene;
   const condition = draw.condition(phase === undefined ? 'generated' : `${phase} condition`);
   const z = draw.normal(phase === undefined ? 'z' : `${phase} z`, data);
-  return { x: nets.student.denoise(z.mul(studentLevel), constant(studentLevel), condition), condition };
+  return { x: called(scene, z, condition), condition };
 }
