@@ -7,11 +7,11 @@
  * The loss is no measure of progress: each radius has size 1 also where nothing is left to learn. `power` is its mean square before.
  */
 import '../engine/graph/fluent.ts';
-import { constant } from '../engine/graph/ops/leaf.ts';
 import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 import { defineLoss } from '../engine/train/loss.ts';
 import { choice, OptionError, options, real, reals } from '../engine/train/options.ts';
 import { driftLoss, guidanceWeight, sameClass } from './drift-terms.ts';
+import { called } from './terms.ts';
 
 /** Samples as rows. */
 const flat = (x: Tensor): Tensor => x.reshape([x.shape[0]!, -1]);
@@ -36,11 +36,12 @@ export default defineLoss({
   phases: {
     student: {
       trains: ['student'],
-      terms({ nets, data, condition, draw, options: o }) {
+      terms(scene) {
+        const { data, condition, draw, options: o } = scene;
         if (o.radii.length === 0) throw new OptionError('drift.radii: none is given; give at least one');
         const n = fixed('drift', data.shape[0]);
         // As many generated as real samples of every class.
-        const x = nets.student.denoise(draw.normal('z', data).mul(o.studentLevel), constant(o.studentLevel), condition);
+        const x = called(scene, draw.normal('z', data), condition);
         const same = sameClass(n, condition['label']);
         const real = flat(data);
         const unconditional = o.guidance > 1 ? { negatives: { points: real, weight: guidanceWeight(o.guidance, same, n) } } : {};

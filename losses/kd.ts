@@ -2,11 +2,10 @@
  * @file KD: one call of the student learns the sample that the teacher's sampler makes of the same noise, from pairs that are stored beforehand.
  * Luhman and Luhman 2021, arXiv:2101.02388. A perceptual distance, which later work takes instead, is left out.
  */
-import '../engine/graph/fluent.ts';
-import { constant } from '../engine/graph/ops/leaf.ts';
 import { defineLoss } from '../engine/train/loss.ts';
 import { options, real } from '../engine/train/options.ts';
 import { distanceOf, distanceOptions } from './regression-terms.ts';
+import { called } from './terms.ts';
 
 export default defineLoss({
   name: 'kd',
@@ -21,9 +20,9 @@ export default defineLoss({
   phases: {
     student: {
       trains: ['student'],
-      terms({ nets, pair, options: o }) {
-        const { noise, sample, condition } = pair();
-        return { loss: distanceOf(nets.student.denoise(noise.mul(o.studentLevel), constant(o.studentLevel), condition), sample, o) };
+      terms(scene) {
+        const { noise, sample, condition } = scene.pair();
+        return { loss: distanceOf(called(scene, noise, condition), sample, scene.options) };
       },
     },
   },

@@ -10,14 +10,13 @@
  */
 import '../engine/graph/fluent.ts';
 import { minimum } from '../engine/graph/ops/elementwise.ts';
-import { constant } from '../engine/graph/ops/leaf.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import { defineLoss, type Scene } from '../engine/train/loss.ts';
 import { type Condition, perSample } from '../engine/train/network.ts';
 import { choice, flag, options, real, type Values } from '../engine/train/options.ts';
 import { guided } from '../samplers/guidance.ts';
 import { alongTrajectory, flowRate, flowVelocity, meanVelocityTarget, softSquares } from './flow-terms.ts';
-import { addNoise } from './terms.ts';
+import { addNoise, oneStep } from './terms.ts';
 import { tamed } from './trigflow-terms.ts';
 
 const mdtOptions = options({
@@ -56,12 +55,11 @@ export default defineLoss({
     student: {
       trains: ['student'],
       terms(scene) {
-        const { nets, data, draw, options: o } = scene;
+        const { data, options: o } = scene;
         const soft = (difference: Tensor): Tensor => softSquares(difference, o.power, 1e-3, 'square').loss;
         const onData = transport(scene, data, scene.condition, o.guidance);
         const matching = soft(onData.value.sub(onData.target));
-        const condition = draw.condition('generated');
-        const x = nets.student.denoise(draw.normal('z', data).mul(o.studentLevel), constant(o.studentLevel), condition);
+        const { x, condition } = oneStep(scene);
         const own = transport(scene, x.stop(), condition, o.ownGuidance);
         // A sample is its noise less φ: what moves φ by 2 (u − v) moves the sample by 2 (v − u).
         const distillation = soft(x.sub(x.sub(own.target.sub(own.value)).stop()));

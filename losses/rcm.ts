@@ -6,15 +6,14 @@
  * start after the warm-up only.
  */
 import '../engine/graph/fluent.ts';
-import { constant } from '../engine/graph/ops/leaf.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import { defineLoss, type Scene } from '../engine/train/loss.ts';
 import { perSample } from '../engine/train/network.ts';
 import { choice, options, real, type Values, whole } from '../engine/train/options.ts';
 import { guided } from '../samplers/guidance.ts';
 import { startOrLogNormal } from './flow-terms.ts';
-import { addNoise, edmWeight, matchingDirection, mse, weightedSquares } from './terms.ts';
-import { movingOutput, tamed, tangentOf, towardsTangent } from './trigflow-terms.ts';
+import { addNoise, edmWeight, matchingDirection, mse, oneStep, weightedSquares } from './terms.ts';
+import { consistencyError, tangentShare } from './trigflow-terms.ts';
 
 const rcmOptions = options({
   ratio: whole(1, 'steps for each update of the student; the fake score is updated on every step', {
@@ -38,11 +37,10 @@ const rcmOptions = options({
 type RcmScene = Scene<'student' | 'teacher' | 'fake', never, Values<typeof rcmOptions>>;
 
 /** Samples of the student with their condition, noised for a score. */
-function noised({ nets, data, draw, options: o }: RcmScene) {
-  const condition = draw.condition('generated');
-  const x = nets.student.denoise(draw.normal('z', data).mul(o.studentLevel), constant(o.studentLevel), condition);
+function noised(scene: RcmScene) {
+  const { data, draw, options: o } = scene;
   const sigma = draw.normal('score level', perSample(data)).mul(o.scoreStd).add(o.scoreMean).exp();
-  return { x, condition, sigma, noise: draw.normal('score noise', data) };
+  return { ...oneStep(scene), sigma, noise: draw.normal('score noise', data) };
 }
 
 /** Consistency: sCM's term by the teacher's trajectories. */
@@ -50,9 +48,7 @@ function consistency({ nets, data, condition, clock, draw, options: o }: RcmScen
   const sigma = startOrLogNormal(draw, data, o);
   const x = addNoise(data, sigma, draw.normal('eps', data));
   const point = { x, sigma, towards: guided(nets.teacher.denoise, o.guidance)(x, sigma, condition) };
-  const moving = movingOutput(nets.student, point, condition, o.derivative);
-  const tangent = tangentOf(moving, point, clock['tangent']!, o.sigmaData);
-  return towardsTangent(moving.output, tamed(tangent, 'norm', o.tamingConstant)).mean();
+  return consistencyError(nets.student, point, condition, clock['tangent']!, { ...o, taming: 'norm' }).error.mean();
 }
 
 const studentStep = (step: number, { ratio }: { readonly ratio: number }): boolean => step % ratio === 0;
@@ -65,7 +61,7 @@ export default defineLoss({
   recommended: { lr: 2e-4 },
   players: { student: 'teacher', teacher: 'teacher', fake: 'teacher' },
   simultaneous: true,
-  clock: { tangent: ({ step, steps }, { warmup }) => (warmup === 0 ? 1 : Math.min(1, step / (warmup * steps))) },
+  clock: { tangent: tangentShare },
   phases: {
     student: {
       trains: ['student'],
@@ -83,7 +79,6 @@ export default defineLoss({
     },
     fake: {
       trains: ['fake'],
-
       terms(scene) {
         const { x, condition, sigma, noise } = noised(scene);
         const clean = x.stop();

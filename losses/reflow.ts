@@ -15,7 +15,7 @@ import { defineLoss, type Moment, type Pair, type Scene } from '../engine/train/
 import { perSample } from '../engine/train/network.ts';
 import { choice, flag, OptionError, options, real, type Values } from '../engine/train/options.ts';
 import { annealed, distanceOf, distanceOptions } from './regression-terms.ts';
-import { addNoise } from './terms.ts';
+import { addNoise, called } from './terms.ts';
 
 const reflowOptions = options({
   stage: choice(['reflow', 'distil'], 'reflow', 'straighten the flow, or make one step of a flow that is straight already'),
@@ -62,10 +62,6 @@ function pairOf({ pair, draw, options: o }: ReflowScene): Pair {
   return { ...given, noise: turn(given.noise), sample: turn(given.sample) };
 }
 
-/** The student's sample in one step: at t = 0 the flow is at the noise itself. */
-const oneStep = ({ nets, options: { studentLevel } }: ReflowScene, noise: Tensor, condition: Pair['condition']): Tensor =>
-  nets.student.denoise(noise.mul(studentLevel), constant(studentLevel), condition);
-
 /** Where a first step from the noise to time t and the teacher's from there to the end lead. */
 function twoSteps({ nets, draw, options: o }: ReflowScene, noise: Tensor, student: Tensor, condition: Pair['condition']): Tensor {
   const sigma = levelAt(between(draw.uniform('meeting', perSample(noise)), o.guideFrom, o.guideTo));
@@ -80,10 +76,10 @@ function distilled(scene: ReflowScene) {
   if (o.guideFrom > o.guideTo)
     throw new OptionError(`reflow: guideFrom ${o.guideFrom} is above guideTo ${o.guideTo}; it is the earlier time`);
   const { noise, sample, condition } = pairOf(scene);
-  const regression = distanceOf(oneStep(scene, noise, condition), sample, o);
+  const regression = distanceOf(called(scene, noise, condition), sample, o);
   const fresh = draw.normal('fresh', noise);
   const own = draw.condition('generated');
-  const student = oneStep(scene, fresh, own);
+  const student = called(scene, fresh, own);
   const guide = distanceOf(student, twoSteps(scene, fresh, student.stop(), own), o);
   return { loss: regression.add(guide.mul(o.guideWeight)), regression, guide };
 }

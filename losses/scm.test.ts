@@ -65,7 +65,12 @@ describe.skipIf(!golden).each(golden?.config.cases ?? [])('as in the reference c
     const sigma = constant(tensor('t'), [BATCH, 1, 1, 1]);
     const x = data.add(sigma.mul(draw.normal('eps', data)));
     const point = { x, sigma, towards: c.use_cd ? nets['teacher']!.denoise(x, sigma) : data };
-    const { output, slope } = movingOutput(nets['student']!, point, {}, c.use_jvp_finite_diff ? 'difference' : 'exact');
+    const { output, slope } = movingOutput(
+      nets['student']!,
+      point,
+      {},
+      { sigmaData: 0.5, derivative: c.use_jvp_finite_diff ? 'difference' : 'exact' },
+    );
     const found = rehearsal.evaluate([x.mul(trigOf(sigma, 0.5).cos), trigVelocity(point, 0.5), output, slope], feeds);
     ['x_t_hat', 'dxt_dt', 'F', 'jvp'].forEach((name, i) => {
       agree(found[i]!, stored(name), name);

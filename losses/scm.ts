@@ -12,7 +12,7 @@ import { choice, flag, options, real } from '../engine/train/options.ts';
 import { guided } from '../samplers/guidance.ts';
 import { startOrLogNormal } from './flow-terms.ts';
 import { addNoise } from './terms.ts';
-import { adaptively, movingOutput, tamed, tangentOf, towardsTangent } from './trigflow-terms.ts';
+import { adaptively, consistencyError, tangentShare } from './trigflow-terms.ts';
 
 export default defineLoss({
   name: 'scm',
@@ -41,7 +41,7 @@ export default defineLoss({
   players: { student: 'teacher', teacher: 'teacher' },
   heads: ['variance'],
   levelHeads: ['variance'],
-  clock: { tangent: ({ step, steps }, { warmup }) => (warmup === 0 ? 1 : Math.min(1, step / (warmup * steps))) },
+  clock: { tangent: tangentShare },
   phases: {
     student: {
       trains: ['student', 'variance'],
@@ -50,9 +50,7 @@ export default defineLoss({
         const x = addNoise(data, sigma, draw.normal('eps', data));
         const towards = o.trajectory === 'data' ? data : guided(nets.teacher.denoise, o.guidance)(x, sigma, condition);
         const point = { x, sigma, towards };
-        const moving = movingOutput(nets.student, point, condition, o.derivative);
-        const tangent = tangentOf(moving, point, clock['tangent']!, o.sigmaData);
-        const error = towardsTangent(moving.output, tamed(tangent, o.taming, o.tamingConstant)); // [N,1,…]
+        const { error, tangent } = consistencyError(nets.student, point, condition, clock['tangent']!, o);
         const logVariance = o.adaptive ? heads.variance({}, sigma) : null;
         return {
           loss: adaptively(error, o.priorWeight ? reciprocal(sigma) : null, logVariance),

@@ -1,8 +1,58 @@
-/** @file Terms of score identity distillation and of the divergences that build on it: pure functions of tensors. */
+/**
+ * @file What score identity distillation and the divergences that build on it share: their options, the terms of the fake network, and the samples at
+ * which the student compares it with the teacher. Zhou et al. 2024 (SiD), arXiv:2404.04057.
+ */
 import '../engine/graph/fluent.ts';
 import { maximum, minimum, softplus } from '../engine/graph/ops/elementwise.ts';
 import { fill } from '../engine/graph/ops/movement.ts';
-import type { Tensor } from '../engine/graph/tensor.ts';
+import { sizeOf, type Tensor } from '../engine/graph/tensor.ts';
+import type { Scene } from '../engine/train/loss.ts';
+import { type Prediction, perSample } from '../engine/train/network.ts';
+import { options, real, type Values } from '../engine/train/options.ts';
+import { addNoise, edmWeight, oneStep, weightedSquares } from './terms.ts';
+
+export const identityOptions = options({
+  studentLevel: real(2.5, 'noise level at which the student is called', { min: 1e-3 }),
+  highest: real(0.8, "highest level of the student's term, as a fraction of the schedule", { min: 0, max: 1 }),
+  levelMean: real(-1.2, 'mean of ln σ for fake score and discriminator', { min: -10, max: 10 }),
+  levelStd: real(1.2, 'standard deviation of ln σ for fake score and discriminator', { min: 0.01, max: 10 }),
+  sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
+  discriminatorWeight: real(1, "weight of the discriminator's loss beside the fake score's squared error, summed over a sample", {
+    min: 0,
+  }),
+});
+type IdentityScene = Scene<'student' | 'teacher' | 'fake', never, Values<typeof identityOptions>>;
+
+/**
+ * The fake network's term on the student's samples. With `logitsOf`, a discriminator's beside it, on what the network says of generated and of real
+ * samples under the same noise (SiDA, Zhou et al. 2024, arXiv:2410.14919).
+ */
+export function fakeTerms(scene: IdentityScene, phase: string, logitsOf: ((said: Prediction, sigma: Tensor) => Tensor) | null) {
+  const { nets, data, draw, options: o } = scene;
+  const generated = oneStep(scene, phase);
+  const [x, condition] = [generated.x.stop(), generated.condition];
+  const sigma = draw.normal(`${phase} level`, perSample(data)).mul(o.levelStd).add(o.levelMean).exp();
+  const eps = draw.normal(`${phase} noise`, data);
+  const said = nets.fake.predict(addNoise(x, sigma, eps), sigma, condition);
+  const weight = edmWeight(sigma, o.sigmaData);
+  const score = weightedSquares(said.denoised, x, weight);
+  if (!logitsOf) return { loss: score, score };
+  const real = logitsOf(nets.fake.predict(addNoise(data, sigma, eps), sigma, scene.condition), sigma);
+  const fake = logitsOf(said, sigma);
+  const gan = weightedDiscriminatorLoss(real, fake, weight);
+  const share = o.discriminatorWeight / sizeOf(data.shape.slice(1));
+  return { loss: score.add(gan.mul(share)), score, gan, real: real.mean(), fake: fake.mean() };
+}
+
+/** The student's samples under noise, what teacher and fake network say of them, and the scale of each sample. */
+export function compared(scene: IdentityScene) {
+  const { nets, draw, schedule, options: o } = scene;
+  const { x, condition } = oneStep(scene, 'student');
+  const sigma = schedule.quantile(draw.uniform('matching level', perSample(x)).mul(o.highest));
+  const xt = addNoise(x, sigma, draw.normal('matching noise', x));
+  const teacher = nets.teacher.denoise(xt, sigma, condition);
+  return { x, xt, sigma, teacher, fake: nets.fake.predict(xt, sigma, condition), scale: identityScale(x, teacher) };
+}
 
 /** One number per sample, whatever its shape was: [N]. */
 const perRow = (x: Tensor): Tensor => x.meanPerSample().reshape([x.shape[0]!]);

@@ -14,7 +14,7 @@ import { choice, options, real, whole } from '../engine/train/options.ts';
 import { guided } from '../samplers/guidance.ts';
 import { alongSlope } from '../samplers/steps.ts';
 import type { Point } from './flow-terms.ts';
-import { movingOutput, tamed, tangentOf, towardsTangent } from './trigflow-terms.ts';
+import { consistencyError, tangentShare } from './trigflow-terms.ts';
 
 /** The states of the trajectory from `start` at the given levels. The straight step to the next level is the paper's rotation in TrigFlow's time. */
 function trajectory(denoise: Denoiser, start: Tensor, from: Tensor, levels: readonly Tensor[]): readonly Point[] {
@@ -43,7 +43,7 @@ export default defineLoss({
   }),
   recommended: { lr: 2e-4, batch: 8 },
   players: { student: 'teacher', teacher: 'teacher' },
-  clock: { tangent: ({ step, steps }, { warmup }) => (warmup === 0 ? 1 : Math.min(1, step / (warmup * steps))) },
+  clock: { tangent: tangentShare },
   phases: {
     student: {
       trains: ['student'],
@@ -75,9 +75,7 @@ export default defineLoss({
             ),
           ]),
         );
-        const moving = movingOutput(nets.student, point, each, o.derivative);
-        const tangent = tamed(tangentOf(moving, point, clock['tangent']!, o.sigmaData), 'norm', o.tamingConstant);
-        const error = towardsTangent(moving.output, tangent); // [states·N, 1, …]
+        const { error } = consistencyError(nets.student, point, each, clock['tangent']!, { ...o, taming: 'norm' }); // [states·N, 1, …]
         return { loss: error.mean() };
       },
     },

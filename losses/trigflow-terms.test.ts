@@ -6,7 +6,7 @@ import { constant, input } from '../engine/graph/ops/leaf.ts';
 import { evaluate } from '../engine/graph/reference.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import { readGolden } from '../engine/testing/golden-tensors.ts';
-import type { Network } from '../engine/train/network.ts';
+import { type Network, networkOf } from '../engine/train/network.ts';
 import { gaussian } from '../models/gaussian.ts';
 import { edmPrecondition } from '../models/precondition.ts';
 import { flowLevel } from './flow-terms.ts';
@@ -14,6 +14,7 @@ import { relative } from './testing/tiny.ts';
 import { adaptively, movingOutput, tamed, tangentOf, towardsTangent, trigOf, trigVelocity } from './trigflow-terms.ts';
 
 const SIGMA_DATA = 0.5;
+const EXACT = { sigmaData: SIGMA_DATA, derivative: 'exact' } as const;
 const numbers = (t: Tensor, feeds: Readonly<Record<string, ArrayLike<number>>> = {}): Float64Array =>
   evaluate([t], feeds)[0]!.data as Float64Array;
 const column = (values: ArrayLike<number>): Tensor => constant(Float64Array.from(values), [values.length, 1]);
@@ -61,7 +62,7 @@ describe('the tangent', () => {
     const network = edmPrecondition((y, noise) => ({ output: sin(y.mul(1.7).add(noise.reshape([-1, 1]))), features: {} }), {
       sigmaData: SIGMA_DATA,
     });
-    const found = numbers(tangentOf(movingOutput(network, point, {}, 'exact'), point, one, SIGMA_DATA));
+    const found = numbers(tangentOf(movingOutput(network, point, {}, EXACT), point, one, SIGMA_DATA));
     // From (x̂, t) along dx̂/dt: the level is σd tan t, our sample x̂/cos t.
     const { cos: c } = trigOf(sigma, SIGMA_DATA);
     const t = column(numbers(sigma).map((level) => Math.atan(level / SIGMA_DATA)));
@@ -100,15 +101,7 @@ describe('the tangent', () => {
         .sub(0.3)
         .mul(constant(0.4).div(level.square().add(0.16).sqrt()))
         .add(0.3);
-    const network: Network = {
-      denoise: end,
-      predict(y, level) {
-        const { cos: c, sin: s } = trigOf(level, SIGMA_DATA);
-        const denoised = end(y, level);
-        return { denoised, features: {}, extras: { raw: denoised.sub(y.mul(c.square())).div(s.mul(SIGMA_DATA)) } };
-      },
-    };
-    const moving = movingOutput(network, point, {}, 'exact');
+    const moving = movingOutput(networkOf(end), point, {}, EXACT);
     expect(Math.max(...numbers(tangentOf(moving, point, one, SIGMA_DATA)).map(Math.abs))).toBeLessThan(1e-12);
     expect(Math.max(...numbers(moving.slope).map(Math.abs))).toBeGreaterThan(0.01); // its parts are not
   });

@@ -7,6 +7,7 @@ import '../engine/graph/fluent.ts';
 import { rsqrt } from '../engine/graph/ops/elementwise.ts';
 import { norm } from '../engine/graph/ops/reduce.ts';
 import { sizeOf, type Tensor } from '../engine/graph/tensor.ts';
+import type { Moment } from '../engine/train/loss.ts';
 import type { Condition, Network } from '../engine/train/network.ts';
 import { alongTrajectory, type Derivative, type Point } from './flow-terms.ts';
 
@@ -32,15 +33,15 @@ export interface Moving {
   readonly denoised: Tensor;
   readonly slope: Tensor;
 }
-/** The student at a point. cos t sin t d/dt is d/d ln σ, so that nothing large is ever divided out. */
-export function movingOutput(network: Network, point: Point, condition: Condition, derivative: Derivative): Moving {
-  const raw = (x: Tensor, sigma: Tensor): Tensor => {
-    const found = network.predict(x, sigma, condition).extras['raw'];
-    if (!found) throw new Error('internal: this network does not give its raw output, which the tangent is made of');
-    return found.neg();
-  };
-  const { value, slope } = alongTrajectory(raw, point, derivative);
-  return { output: value, slope, denoised: network.denoise(point.x.stop(), point.sigma.stop(), condition).stop() };
+/**
+ * The student at a point. Its F is made of the clean sample that it says, so that a student may be parametrised in any way, as noise or as a flow; what
+ * EDM's networks say themselves is −F. cos t sin t d/dt is d/d ln σ, so that nothing large is ever divided out.
+ */
+export function movingOutput({ denoise }: Network, point: Point, condition: Condition, { derivative, sigmaData }: TangentOptions): Moving {
+  const said = (x: Tensor, sigma: Tensor): Tensor =>
+    trigVelocity({ x, sigma, towards: denoise(x, sigma, condition) }, sigmaData).div(sigmaData);
+  const { value, slope } = alongTrajectory(said, point, derivative);
+  return { output: value, slope, denoised: denoise(point.x.stop(), point.sigma.stop(), condition).stop() };
 }
 
 /**
@@ -73,3 +74,18 @@ export function adaptively(perSample: Tensor, weight: Tensor | null, logVariance
   const each = (weight ? perSample.mul(weight) : perSample).reshape([-1, 1]);
   return (logVariance ? each.mul(logVariance.neg().exp()).add(logVariance) : each).mean();
 }
+
+interface ConsistencyOptions extends TangentOptions {
+  readonly taming: Taming;
+  readonly tamingConstant: number;
+}
+/** ‖F − sg(F) − g‖²/size of each sample [N,1,…] along a trajectory, and the tangent g before it is tamed. `share` brings in its second part. */
+export function consistencyError(student: Network, point: Point, condition: Condition, share: Tensor, o: ConsistencyOptions) {
+  const moving = movingOutput(student, point, condition, o);
+  const tangent = tangentOf(moving, point, share, o.sigmaData);
+  return { error: towardsTangent(moving.output, tamed(tangent, o.taming, o.tamingConstant)), tangent };
+}
+
+/** How far the tangent's second part is brought in. */
+export const tangentShare = ({ step, steps }: Moment, { warmup }: { readonly warmup: number }): number =>
+  warmup === 0 ? 1 : Math.min(1, step / (warmup * steps));
