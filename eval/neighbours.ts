@@ -58,7 +58,7 @@ function searchBlock(
 }
 
 /** Σ (a − b)², or some partial sum that is at least `limit` already. Four sums at a time: one alone waits for every addition. */
-function squaredDistance(a: Features, fromA: number, b: Features, fromB: number, d: number, limit: number): number {
+export function squaredDistance(a: Features, fromA: number, b: Features, fromB: number, d: number, limit: number): number {
   let sum = 0;
   let k = 0;
   for (const whole = d - (d % 4); k < whole; ) {
