@@ -5,13 +5,14 @@ import { fillIndex, fillNormal, fillUniform, streamKey } from '../../engine/rand
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { float32 } from '../../engine/run/runtime.ts';
 import { parseAverage } from '../../engine/train/averages.ts';
-import { followersOf, type Loss, learnsFromPairs, originOf, scalarsOf } from '../../engine/train/loss.ts';
+import { type Loss, learnsFromPairs, mainPlayers, originOf, scalarsOf, shadowsOf } from '../../engine/train/loss.ts';
 import type { Denoiser, Head, Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { optimizerOptions } from '../../engine/train/optimizer.ts';
 import { resolve } from '../../engine/train/options.ts';
 import { trainedOf } from '../../engine/train/program.ts';
 import { type Batch, Trainer } from '../../engine/train/trainer.ts';
 import { constantScope, type Weights } from '../../engine/train/weights.ts';
+import { experts, together } from '../../models/experts.ts';
 import { linear, silu } from '../../models/layers.ts';
 import { levelHead } from '../../models/level-head.ts';
 import { type MixtureOptions, mixture } from '../../models/mixture.ts';
@@ -19,6 +20,7 @@ import { type MlpOptions, mlpFamily } from '../../models/mlp.ts';
 import { inForm } from '../../samplers/forms.ts';
 import { heun } from '../../samplers/heun.ts';
 import { karras } from '../../samplers/karras.ts';
+import { student } from '../../samplers/student.ts';
 import { unroll } from '../../samplers/unroll.ts';
 import edm from '../edm.ts';
 
@@ -48,11 +50,25 @@ export interface Plan {
   /** Of the main player; the others' is `othersLr` times as high, 1 by default. Rates fall linearly to 0. */
   readonly lr: number;
   readonly othersLr?: number;
+  /** Classes that samples are labelled with and that tell nothing of them; 0 by default. */
+  readonly classes?: number;
 }
-const sampleOf = ({ means }: MixtureOptions): SampleType => ({ shape: [means[0]!.length], classes: 0 });
-const networkOf = ({ target, network }: Plan, scalars: readonly string[] = []): ((scope: Scope) => Network) => {
-  const values = resolve('mlp', mlpFamily.options, { ...network });
-  return (scope) => mlpFamily.build(scope, values, { ...sampleOf(target), scalars });
+const sampleOf = ({ target: { means }, classes = 0 }: Plan): SampleType => ({ shape: [means[0]!.length], classes });
+/** Rows of n labels in turn; null without classes. */
+function labelsOf({ classes = 0 }: Plan, n: number): Float32Array | null {
+  return classes > 0
+    ? Float32Array.from({ length: n * classes }, (_, i) => Number(Math.floor(i / classes) % classes === i % classes))
+    : null;
+}
+/** Classes that a method needs to be tried: some where its experts are told apart by them. */
+export const classesOf = (loss: Loss): number => {
+  const some = 3;
+  const [expert] = loss.experts?.(resolve(loss.name, loss.options, {}), some) ?? [];
+  return expert && 'classes' in expert ? some : 0;
+};
+const networkOf = (plan: Plan, scalars: readonly string[] = []): ((scope: Scope) => Network) => {
+  const values = resolve('mlp', mlpFamily.options, { ...plan.network });
+  return (scope) => mlpFamily.build(scope, values, { ...sampleOf(plan), scalars });
 };
 
 /** One hidden layer on the network's last one: logits [N,1]. */
@@ -79,6 +95,7 @@ export function trainerOf(
   const { target, batch, steps, lr, othersLr = 1, seed } = plan;
   const each = <T>(value: T): Record<string, T> => Object.fromEntries(trainedOf(loss).map((name) => [name, value]));
   const exact = (): Network => mixture(target);
+  const main = mainPlayers(loss, resolve(loss.name, loss.options, options), plan.classes ?? 0);
   const cast = {
     networks: Object.fromEntries(
       Object.keys(loss.players).map((name) => [name, name === 'teacher' ? exact : networkOf(plan, scalarsOf(loss, name))]),
@@ -86,13 +103,13 @@ export function trainerOf(
     heads: Object.fromEntries((loss.heads ?? []).map((name) => [name, headOf(loss, name)])),
   };
   const settings = {
-    stage: { loss, options: resolve(loss.name, loss.options, options), cast, sample: sampleOf(target), schedule: karras(), batch },
+    stage: { loss, options: resolve(loss.name, loss.options, options), cast, sample: sampleOf(plan), schedule: karras(), batch },
     steps,
     parts: 1,
     seed,
     optimizers: each(resolve('optimizer', optimizerOptions, { weightDecay: 0, ...momentsOf(loss) })),
     rates: Object.fromEntries(
-      trainedOf(loss).map((name) => [name, (step: number) => lr * (name === mainPlayer(loss) ? 1 : othersLr) * (1 - step / steps)]),
+      trainedOf(loss).map((name) => [name, (step: number) => lr * (main.includes(name) ? 1 : othersLr) * (1 - step / steps)]),
     ),
     clip: {},
     averages: each([parseAverage(AVERAGE)]),
@@ -102,8 +119,9 @@ export function trainerOf(
 }
 const POOL = 8192;
 /** Noise and what the exact denoiser's trajectory makes of it, [POOL, D] both: with 64 levels the spread is right within 0.4 %. */
-async function pool({ target, seed }: Plan): Promise<{ readonly noise: Float32Array; readonly samples: Float32Array }> {
-  const shape = [POOL, ...sampleOf(target).shape];
+async function pool(plan: Plan): Promise<{ readonly noise: Float32Array; readonly samples: Float32Array }> {
+  const { target, seed } = plan;
+  const shape = [POOL, ...sampleOf(plan).shape];
   const noise = new Float32Array(POOL * shape[1]!);
   fillNormal(noise, streamKey(seed, 0, 'pairs'), shape[1]!);
   return { noise, samples: await along(mixture(target).denoise, noise, shape, karras().levels(64)) };
@@ -115,42 +133,45 @@ export function batches(plan: Plan, wanted = false): (step: number) => Promise<B
   const made = wanted ? pool(plan) : undefined;
   return async (step) => {
     const images = draws(target, batch, seed, step);
-    if (!made) return { images, labels: null };
+    const labels = labelsOf(plan, batch);
+    if (!made) return { images, labels };
     const all = await made;
     const size = images.length / batch;
     const picks = new Int32Array(batch);
     fillIndex(picks, streamKey(seed, step, 'pair'), 1, POOL, 0);
     const pick = (from: Float32Array): Float32Array =>
       Float32Array.from(images, (_, i) => from[picks[Math.floor(i / size)]! * size + (i % size)]!);
-    return { images, labels: null, pairs: { noise: pick(all.noise), samples: pick(all.samples), labels: null } };
+    return { images, labels, pairs: { noise: pick(all.noise), samples: pick(all.samples), labels } };
   };
 }
 
-/** The player that a method is about. */
-export const mainPlayer = (loss: Loss): string => ('student' in loss.players ? 'student' : Object.keys(loss.players)[0]!);
-
-/** Averaged weights of the main player after training. Players that start from the teacher start from `start`: exact denoisers have no weights. */
+/** Averaged weights of the finished model after training. Players that start from the teacher start from `start`: exact denoisers have no weights. */
 export async function trained(plan: Plan, loss: Loss, options: Readonly<Record<string, unknown>> = {}, start?: Weights): Promise<Weights> {
-  const starts = Object.keys(loss.players).filter((name) => originOf(loss, name) === 'teacher' && !followersOf(loss)[name]);
+  const starts = Object.keys(loss.players).filter((name) => originOf(loss, name) === 'teacher' && !shadowsOf(loss)[name]);
   const given = starts.map((name) => [name, name === 'teacher' ? new Map() : start!] as const);
   const trainer = await trainerOf(plan, loss, options, Object.fromEntries(given));
   await trainer.run({ until: plan.steps, batch: batches(plan, learnsFromPairs(loss, resolve(loss.name, loss.options, options))) });
-  const weights = await trainer.weights(mainPlayer(loss), AVERAGE);
+  const parts: Weights[] = [];
+  for (const player of mainPlayers(loss, resolve(loss.name, loss.options, options), plan.classes ?? 0))
+    parts.push(await trainer.weights(player, AVERAGE));
   await trainer.close();
-  return weights;
+  return loss.experts ? together(parts) : parts[0]!;
 }
 
 /** A denoiser of the target by diffusion training. */
 export const pretrained = (plan: Plan): Promise<Weights> => trained(plan, edm as unknown as Loss);
 
 /** Samples from unit noise [n, D], in one step or along a trajectory of more levels. */
-async function along(denoise: Denoiser, noise: Float32Array, shape: readonly number[], levels: readonly number[]): Promise<Float32Array> {
+async function along(
+  denoise: Denoiser,
+  noise: Float32Array,
+  shape: readonly number[],
+  levels: readonly number[],
+  solver = heun.build(resolve('heun', heun.options, {})),
+): Promise<Float32Array> {
   const start = input('z', shape).mul(levels[0]!);
   const none = { normal: undefined, uniform: undefined, condition: undefined } as never; // Heun without churn draws nothing
-  const x =
-    levels.length === 1
-      ? denoise(start, constant(levels[0]!))
-      : unroll(heun.build(resolve('heun', heun.options, {})), denoise, start, levels, none);
+  const x = levels.length === 1 ? denoise(start, constant(levels[0]!)) : unroll(solver, denoise, start, levels, none);
   const runtime = ortRuntime({ threads: 1 });
   const { sample } = await runtime.compile({ sample: { outputs: { x }, updates: new Map() } }, runtime.state({}));
   const found = await sample!.run({ z: float32(noise, shape) });
@@ -160,12 +181,23 @@ async function along(denoise: Denoiser, noise: Float32Array, shape: readonly num
 
 /** Samples [n, D] of a method's finished player: in one step from its level, or along a trajectory of the given number of levels. */
 export async function samplesOf(plan: Plan, loss: Loss, weights: Weights, n: number, levels = 1): Promise<Float32Array> {
-  const { shape } = sampleOf(plan.target);
+  const { shape } = sampleOf(plan);
   const noise = new Float32Array(n * shape[0]!);
   fillNormal(noise, streamKey(plan.seed, 0, 'samples'), shape[0]!);
   const options = resolve(loss.name, loss.options, {});
-  const { denoise } = inForm(networkOf(plan, scalarsOf(loss, mainPlayer(loss)))(constantScope(weights)), loss.form?.(options));
+  const routes = loss.experts?.(options, plan.classes ?? 0);
+  const build = networkOf(plan, routes ? [] : scalarsOf(loss, mainPlayers(loss, options, 0)[0]!));
+  const scope = constantScope(weights);
+  const network = inForm(routes ? experts(scope, build, routes) : build(scope), loss.form?.(options));
+  const rows = labelsOf(plan, n);
+  const condition = rows ? { label: constant(rows, [n, plan.classes!]) } : {};
+  const denoise: Denoiser = (x, sigma) => network.denoise(x, sigma, condition);
   const schedule = karras();
+  // Experts of levels are called at their own ones, with the noise that the sample holds.
+  if (routes && 'above' in routes[0]!) {
+    const solver = student.build(resolve('student', student.options, { noise: loss.noise }));
+    return along(denoise, noise, [n, ...shape], options['studentLevels'] as number[], solver);
+  }
   const first = Number(options['studentLevel'] ?? schedule.sigmaMax);
   return along(denoise, noise, [n, ...shape], levels === 1 ? [first] : schedule.levels(levels));
 }
