@@ -23,6 +23,9 @@ const prefix = (i: number): string => `expert${i + 1}.`;
 /** The weights of experts in their order as those of one network: `expert1.…`, `expert2.…`. */
 export const together = (parts: readonly Weights[]): Weights =>
   new Map(parts.flatMap((part, i) => [...part].map(([name, weight]) => [prefix(i) + name, weight] as const)));
+/** The weights of the i-th expert among those of all. */
+export const partOf = (weights: Weights, i: number): Weights =>
+  new Map([...weights].flatMap(([name, weight]) => (name.startsWith(prefix(i)) ? [[name.slice(prefix(i).length), weight] as const] : [])));
 
 /**
  * Networks of one kind as one, chosen for every sample; exact, as only the chosen one's values are kept. At a level that is a constant of the graph only

@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander';
 import { InputError } from '../../engine/io/errors.ts';
 import { say } from '../output.ts';
-import { type Comparison, compareExport, exportStudent, type Storage, TOLERANCE } from '../work/exporting.ts';
+import { type Comparison, compareExport, exportExperts, exportStudent, type Storage, TOLERANCE } from '../work/exporting.ts';
 import { loadModel } from '../work/model.ts';
 import { checkWritable } from '../work/sample-files.ts';
 
@@ -10,6 +10,7 @@ interface Flags {
   readonly out: string;
   readonly storage: Storage;
   readonly check: boolean;
+  readonly separate: boolean;
   readonly json?: boolean;
 }
 
@@ -25,11 +26,21 @@ export const exportCommand = (): Command =>
     )
     .option('--check', 'compare samples of the file with those of the engine for the same noise', true)
     .option('--no-check', 'write the file without comparing')
+    .option('--separate', 'write the experts of a phased or multi-student model as files of their own instead', false)
     .option('--json', 'print one JSON object')
-    .action(async (spec: string, { out, storage, check, json }: Flags) => {
+    .action(async (spec: string, { out, storage, check, separate, json }: Flags) => {
       if (!out.endsWith('.onnx')) throw new InputError(`out: ${out} does not end in .onnx; give a name that does`);
       const model = await loadModel(spec);
       await checkWritable(out);
+      if (separate) {
+        const files = await exportExperts(model, out, storage);
+        say(
+          json
+            ? JSON.stringify({ kind: 'export', out: files, storage })
+            : `${spec} is written to ${files.join(', ')} (weights in ${storage})`,
+        );
+        return;
+      }
       await exportStudent(model, out, storage);
       const comparison = check ? await compareExport(model, out) : null;
       if (json) say(JSON.stringify({ kind: 'export', out, storage, ...comparison }));

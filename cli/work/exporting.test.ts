@@ -11,7 +11,7 @@ import { float32, int64 } from '../../engine/run/runtime.ts';
 import type { Weights } from '../../engine/train/weights.ts';
 import { attempt } from '../testing/command.ts';
 import { tinyModel, writeTinyRun } from '../testing/tiny.ts';
-import { compareExport, studentOnnx, TOLERANCE } from './exporting.ts';
+import { compareExport, expertsOnnx, studentOnnx, TOLERANCE } from './exporting.ts';
 import { openGenerator, sampleNoise } from './generator.ts';
 import { openStudentFile } from './student-file.ts';
 
@@ -133,6 +133,50 @@ test('a student that goes on with the noise that its samples hold has one noise 
   const request = { labels: null, n: 2, seed: 3 };
   expect(await own.generate(request)).not.toEqual(await fresh.generate(request));
   await Promise.all([own.close(), fresh.close()]);
+});
+
+describe('experts', () => {
+  const routed = (card: Parameters<typeof tinyModel>[0]) => tinyModel({ levels: [80, 2], noise: 'implied', ...card });
+  test('by level: one file with all inside, or one each, of which the second goes on where the first ends', async () => {
+    const phased = routed({ experts: [{ above: 2 }, { above: 0 }] });
+    const bytes = studentOnnx(phased);
+    expect((await compareExport(phased, bytes, { threads: 1 })).maxDifference).toBeLessThan(TOLERANCE.float32);
+    // At a level that is known only its expert is inside.
+    expect(bytes.length).toBeLessThan(
+      1.2 * studentOnnx(tinyModel({ levels: [80], networkOptions: phased.card.networkOptions })).length * 2,
+    );
+    const label = int64(BigInt64Array.from([3n, 7n]), [2]);
+    const noise = sampleNoise([2, 1, 28, 28], 5, 0, 0);
+    const [first, second] = await Promise.all(expertsOnnx(phased).map((file) => loadOnnx(file, { threads: 1 })));
+    const { x } = await first!.run({ noise, label });
+    const { image } = await second!.run({ x: x!, label });
+    const whole = await loadOnnx(bytes, { threads: 1 });
+    const { image: wanted } = await whole.run({ noise, label });
+    expect(farthest(image!.data as Float32Array, wanted!.data as Float32Array)).toBeLessThan(TOLERANCE.float32);
+    for (const file of [first!, second!, whole]) await file.close();
+  });
+  test('by class: every label is answered by its own', async () => {
+    const experts = [{ classes: [0, 1, 2, 3, 4] }, { classes: [5, 6, 7, 8, 9] }];
+    const multi = routed({ levels: [80], experts });
+    const bytes = studentOnnx(multi);
+    expect((await compareExport(multi, bytes, { threads: 1 })).maxDifference).toBeLessThan(TOLERANCE.float32);
+    const noise = sampleNoise([2, 1, 28, 28], 5, 0, 0);
+    const label = int64(BigInt64Array.from([3n, 7n]), [2]);
+    const images = await Promise.all(
+      [bytes, ...expertsOnnx(multi)].map(async (file) => {
+        const executable = await loadOnnx(file, { threads: 1 });
+        const { image } = await executable.run({ noise, label });
+        await executable.close();
+        return image!.data as Float32Array;
+      }),
+    );
+    expect(farthest(images[0]!.subarray(0, 784), images[1]!.subarray(0, 784))).toBeLessThan(TOLERANCE.float32);
+    expect(farthest(images[0]!.subarray(784), images[2]!.subarray(784))).toBeLessThan(TOLERANCE.float32);
+    expect(farthest(images[1]!, images[2]!)).toBeGreaterThan(0.1);
+  });
+  test('a student without is not written apart', () => {
+    expect(() => expertsOnnx(student)).toThrow('export: tiny is one network, without experts; leave out --separate');
+  });
 });
 
 describe('the command', () => {

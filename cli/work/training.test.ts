@@ -118,6 +118,43 @@ describe('a finished run', () => {
       /start: .*other-classes makes \[1,28,28\] with 3 classes, the teacher \[1,28,28\] with 10; give a model/,
     );
   });
+  test('a student of several experts is one model, in its folder, in its checkpoint and after a resumed run', async () => {
+    const teacher = await writeTinyRun(join(folder, 'phased-teacher'));
+    const phased = (out: string, steps: number, ...more: readonly string[]) =>
+      attempt(
+        ...[
+          'distill',
+          'phased-dmd',
+          '--teacher',
+          teacher,
+          '--batch',
+          '4',
+          '--threads',
+          '1',
+          '--sample-every',
+          '2',
+          '--ratio',
+          '1',
+          '--json',
+        ],
+        ...['--checkpoint-every', '1', '--steps', String(steps), '--out', join(folder, out), ...more],
+      );
+    const { code, stderr } = await phased('phased', 4);
+    expect(code, stderr).toBe(0);
+    const [run, checkpoint] = [
+      await loadModel(join(folder, 'phased')),
+      await loadModel((await latestCheckpoint(join(folder, 'phased')))!.path),
+    ];
+    expect(run.card).toMatchObject({ levels: [80, 2], noise: 'implied', experts: [{ above: 2 }, { above: 0 }] });
+    expect([...checkpoint.weights].sort()).toEqual([...run.weights].sort());
+    expect(new Set([...run.weights.keys()].map((name) => name.split('.')[0]))).toEqual(new Set(['expert1', 'expert2']));
+    const places = await listCheckpoints(join(folder, 'phased'));
+    await rm(places.at(-1)!.path, { recursive: true });
+    expect((await phased('phased', 4, '--resume')).code).toBe(0);
+    expect([...(await loadModel(join(folder, 'phased'))).weights]).toEqual([...run.weights]);
+    const few = await attempt('distill', 'msd', '--teacher', teacher, '--students', '11', '--out', join(folder, 'msd'));
+    expect(few.stderr).toBe('error: msd.students: 11 students need at least as many classes, the teacher has 10; give fewer students\n');
+  });
   test('goes on to the bits of a run that was longer from the start, unless it is of another kind', async () => {
     await train('long', { steps: 6 });
     await train('short', { steps: 4 });
