@@ -1,7 +1,7 @@
 /**
  * @file AGD: a denoiser learns to give in one call what classifier-free guidance makes of two, at any scale that it is told, on states of the
  * teacher's guided trajectories. It stays a denoiser and is sampled as one. Jensen and Sadat 2025, arXiv:2503.07274.
- * The whole network is trained instead of adapters beside a frozen one. Trajectories are drawn anew on every step instead of stored, by Euler's
+ * With `train` adapter the network stays the teacher's but for the embedding of the scale; the paper's adapters are layers of their own. Trajectories are drawn anew on every step instead of stored, by Euler's
  * method with its levels shifted at random, and each sample is trained at one of their states.
  * Errors are counted in what the network itself says: that is the noise for the paper's networks, but not for EDM's, and counted in noise the
  * levels above the spread of the data would hardly weigh.
@@ -21,6 +21,7 @@ const agdOptions = options({
   guidance: real(2, 'scale of guidance that the finished denoiser is told', { min: 0, max: 100 }),
   lowestGuidance: real(1, 'lowest scale of guidance that is drawn', { min: 0, max: 100 }),
   highestGuidance: real(6, 'highest scale of guidance that is drawn', { min: 0, max: 100 }),
+  train: choice(['all', 'adapter'], 'all', 'what is trained: the whole network, or the embedding of the scale beside the frozen rest'),
   teacherSteps: whole(8, "steps of the teacher's trajectory; each takes two calls, and so does its start", { min: 1, max: 1000 }),
   weight: choice(['output', 'eps'], 'output', 'what errors are counted in: what the network itself says, or the noise'),
   sigmaData: real(0.5, 'standard deviation of the data, for the weight output', { min: 1e-3 }),
@@ -60,6 +61,7 @@ export default defineLoss({
   reference: '2503.07274',
   options: agdOptions,
   players: { model: { from: 'teacher', scalars: ['guidance'] }, teacher: 'teacher' },
+  freezes: ({ train }) => (train === 'adapter' ? { model: (weight) => !weight.includes('told.guidance.') } : {}),
   form: ({ guidance }) => ({ kind: 'told', scalars: { guidance } }),
   phases: {
     model: {

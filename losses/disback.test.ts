@@ -8,11 +8,11 @@ const loss = disback as unknown as Loss;
 const { target } = recalledOf(loss);
 const walk = (options: Readonly<Record<string, unknown>>, steps: number) => {
   const o = resolve(loss.name, loss.options, options) as never;
-  const found: Record<string, (number | null)[][]> = { keeps: [], takes: [] };
+  const found = { keeps: [] as number[][], takes: [] as number[][] };
   for (let step = 0; step < steps; step++)
-    for (const [kind, list] of Object.entries(found)) {
-      const point = target![kind as 'keeps' | 'takes']({ step, steps, nimg: 0 }, o);
-      if (point !== null) list.push([step, point]);
+    for (const kind of ['keeps', 'takes'] as const) {
+      const point = target![kind]({ step, steps, nimg: 0 }, o);
+      if (point !== null) found[kind].push([step, point]);
     }
   const runs = Object.keys(loss.phases).map((phase) => [
     phase,
@@ -46,6 +46,6 @@ test('without a path the teacher leads from the start; a run too short for its p
   expect([keeps, takes]).toEqual([[], []]);
   expect(runs['arrival']).toEqual([0, 2, 4]);
   const short = walk({ degradation: 0.5, backtracking: 0.5, points: 9, ratio: 1 }, 8);
-  expect(short.takes!.map(([step]) => step)).toEqual([4, 5, 6, 7]);
-  expect(short.keeps!.every(([, point]) => point! >= 0 && point! < short.points)).toBe(true);
+  expect(short.takes.map(([step]) => step)).toEqual([4, 5, 6, 7]);
+  expect(short.keeps.every(([, point]) => point! >= 0 && point! < short.points)).toBe(true);
 });

@@ -1,11 +1,14 @@
 /** @file GDD and LADD: who judges, what is trained and how the penalty joins. */
 import { describe, expect, test } from 'vitest';
 import '../engine/graph/fluent.ts';
+import { constant } from '../engine/graph/ops/leaf.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import type { Loss } from '../engine/train/loss.ts';
 import type { Head, Network, Scope } from '../engine/train/network.ts';
 import { networkOf } from '../engine/train/network.ts';
 import { resolve } from '../engine/train/options.ts';
+import { recordingScope } from '../engine/train/weights.ts';
+import { songUNetFamily } from '../models/song-unet.ts';
 import gdd from './gdd.ts';
 import ladd from './ladd.ts';
 import { parameterGradients, rehearse } from './testing/tiny.ts';
@@ -149,3 +152,26 @@ test.each([gdd as unknown as Loss, ladd as unknown as Loss])(
     expect(running({ r1: 0 })).toEqual(Array(6).fill([true, false]));
   },
 );
+
+test('GDD-I keeps the convolutions inside blocks, and trains all else', () => {
+  const record = recordingScope('student');
+  const options = resolve('song-unet', songUNetFamily.options, { channels: 8, multipliers: [1, 2], blocks: 1, attention: [4] });
+  songUNetFamily
+    .build(record.scope, options, { shape: [1, 8, 8], classes: 3 })
+    .denoise(constant(new Float32Array(64), [1, 1, 8, 8]), constant(1), {
+      label: constant(Float32Array.of(1, 0, 0), [1, 3]),
+    });
+  const { student: frozen } = gdd.freezes!(resolve('gdd', gdd.options, { freeze: 'convolutions' }));
+  const names = [...record.declared.keys()].filter((name) => name.endsWith('weight'));
+  const kept = names.filter((name) => frozen!(name));
+  expect(kept).toEqual(
+    names.filter((name) => /block\d.*\.(conv[01]|proj)\.weight$|_in\d\.(conv[01]|proj)\.weight$|_(down|up)\.conv[01]\.weight$/.test(name)),
+  );
+  expect(kept.length).toBeGreaterThan(8);
+  for (const part of ['_conv.weight', 'aux_conv.weight', 'skip.weight', 'norm0.weight', 'affine.weight', 'qkv.weight', 'map_layer0.weight'])
+    expect(
+      names.some((name) => name.endsWith(part) && !kept.includes(name)),
+      part,
+    ).toBe(true);
+  expect(gdd.freezes!(resolve('gdd', gdd.options, {}))).toEqual({});
+});

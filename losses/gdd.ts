@@ -4,23 +4,26 @@
  * The paper's discriminator sees clean images through frozen classifiers of ImageNet. Here its eyes are the frozen teacher, on images that are
  * lightly noised. The penalty is of the mean loss; the reference code's 1e-4 on every 16th step is of a sum over the batch. Momentum makes the two
  * circle until the samples collapse: beta1 is 0.
- * Left out: the freezing of convolutions (GDD-I), the regression on perceptual distance, and the shift of the preconditioning to the identity
- * at 0.002, which changes nothing at level 80.
+ * With `freeze` convolutions (GDD-I) those inside the residual blocks and the outputs of attention stay the teacher's.
+ * Left out: the regression on perceptual distance, and the shift of the preconditioning to the identity at 0.002, which changes nothing at level 80.
  */
 import '../engine/graph/fluent.ts';
 import { fill } from '../engine/graph/ops/movement.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import { defineLoss, type Scene } from '../engine/train/loss.ts';
 import { type Condition, perSample } from '../engine/train/network.ts';
-import { options, real, type Values } from '../engine/train/options.ts';
+import { choice, options, real, type Values } from '../engine/train/options.ts';
 import { hiddenMaps, type Judged, penalised, penaltyOptions, unpenalised, withoutPenalty, withPenalty } from './adversarial-terms.ts';
 import { addNoise, discriminatorLoss, generatorLoss, oneStep } from './terms.ts';
 
 const gddOptions = options({
   studentLevel: real(80, 'noise level at which the student is called', { min: 1e-3 }),
   judgeLevel: real(0.1, 'noise level under which the teacher sees samples', { min: 1e-3 }),
+  freeze: choice(['none', 'convolutions'], 'none', 'weights that stay the teacher’s: those of convolutions inside blocks (GDD-I)'),
   ...penaltyOptions(0.01).shape,
 });
+/** Names in EDM's networks; the first and last convolution, skips, norms and embeddings are trained. */
+const INSIDE = /\.(conv0|conv1|proj)\.(weight|bias)$/;
 type GddScene = Scene<'student' | 'teacher', 'discriminator', Values<typeof gddOptions>>;
 
 /** Logits of samples under light noise. */
@@ -46,6 +49,7 @@ export default defineLoss({
   recommended: { beta1: 0, beta2: 0.99, lr: 1e-4 },
   players: { student: 'teacher', teacher: 'teacher' },
   heads: ['discriminator'],
+  freezes: ({ freeze }) => (freeze === 'convolutions' ? { student: (weight) => INSIDE.test(weight) } : {}),
   phases: {
     student: {
       trains: ['student'],

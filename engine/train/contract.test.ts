@@ -236,3 +236,24 @@ test('conditions are drawn among some classes as often as the data set has them'
   expect(shares['a/c1']! + shares['a/c3']!).toBeCloseTo(1, 6);
   await trainer.close();
 });
+
+test('weights that a method freezes stay as they start and are kept with the others', async () => {
+  const two = (scope: Scope) =>
+    networkOf((x) => x.mul(scope('w', [1], { kind: 'constant', value: 4 })).add(scope('b', [1], { kind: 'constant', value: 2 })));
+  const loss = defineLoss({
+    ...about,
+    name: 'freezing',
+    players: { a: 'fresh' },
+    freezes: () => ({ a: (weight) => weight === 'b' }),
+    phases: { a: { trains: ['a'], terms: ({ nets, data }) => ({ loss: nets.a.denoise(data, data).mean() }) } },
+  }) as unknown as Loss;
+  const trainer = await toyTrainer({ ...sgd, loss, networks: { a: two }, averages: ['constant:0.5'] });
+  await trainer.run({ until: 2, batch: ones });
+  expect([...(await trainer.weights('a'))].map(([name, { data }]) => [name, data[0]])).toEqual([
+    ['w', 3],
+    ['b', 2],
+  ]);
+  expect((await trainer.weights('a', 'constant:0.5')).get('b')!.data[0]).toBe(2);
+  expect((await trainer.snapshot()).vectors['a']).toHaveLength(1);
+  await trainer.close();
+});

@@ -121,6 +121,8 @@ export interface Loss<Player extends string = string, HeadName extends string = 
   readonly heads?: readonly HeadName[];
   /** Those of `heads` that are functions of the noise level alone, such as a learned log-variance: (any features, level [N,1,…]) ↦ [N,1], 0 at first. */
   readonly levelHeads?: readonly NoInfer<HeadName>[];
+  /** Names of weights that stay as they start although their player is trained. */
+  freezes?(options: Values<NoInfer<S>>): { readonly [P in Player]?: (weight: string) => boolean };
   /** Numbers that depend on where training stands, such as a curriculum's stage. */
   readonly clock?: Readonly<Record<string, Clock<Values<NoInfer<S>>>>>;
   /** Tensors that are kept from step to step and saved with the weights. One phase alone may change each. */

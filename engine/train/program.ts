@@ -160,7 +160,14 @@ export function declarationsOf(stage: Stage): Readonly<Record<string, readonly D
   for (const phase of Object.values(stage.loss.phases))
     phase.terms(sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample.classes, new Map())));
   const shadows = shadowsOf(stage.loss);
-  return Object.fromEntries(names.map((name) => [name, [...records[shadows[name] ?? name]!.declared.values()]]));
+  const frozen = stage.loss.freezes?.(stage.options) ?? {};
+  return Object.fromEntries(
+    names.map((name) => {
+      const own = shadows[name] ?? name;
+      const trained = (d: Declaration): boolean => d.trained && !frozen[own]?.(d.name);
+      return [name, [...records[own]!.declared.values()].map((d) => ({ ...d, trained: trained(d) }))];
+    }),
+  );
 }
 
 /** The state of a player's training beside its weights: slots of the optimizer and averages, by label. */

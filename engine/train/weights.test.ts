@@ -126,7 +126,7 @@ describe('one vector', () => {
       [[], [7]],
     ]);
     expect(leafOf(tensors[1]!)!.kind).toBe('constant');
-    expect(() => packedScope(state('student', [7]), layout, weights)('other', [1])).toThrow('internal: other is not in the layout');
+    expect(() => packedScope(state('student', [7]), layout, weights)('other', [1])).toThrow('weights: other should be [1], but is missing');
   });
 
   test('frozen weights are constants, one per name', () => {

@@ -74,19 +74,15 @@ export function layoutOf(declared: Iterable<Declaration>): Layout {
 }
 export const layoutSize = (layout: Layout): number => layout.reduce((n, { shape }) => n + count(shape), 0);
 
-/** Trained weights: one state vector, so that optimizer, averages and clipping are a handful of nodes however many layers there are. */
-export function packedScope(vector: Tensor, layout: Layout, buffers: Weights): Scope {
+/** Trained weights: one state vector, so that optimizer, averages and clipping are a handful of nodes however many layers there are. `others` holds what is not trained. */
+export function packedScope(vector: Tensor, layout: Layout, others: Weights): Scope {
   const parts = unpack(
     vector,
     layout.map((l) => l.shape),
   );
   const made = new Map(layout.map((l, i) => [l.name, parts[i]!]));
-  const fixed = constantScope(buffers);
-  const get = (name: string): Tensor => {
-    const tensor = made.get(name);
-    if (!tensor) throw new Error(`internal: ${name} is not in the layout`);
-    return tensor;
-  };
+  const fixed = constantScope(others);
+  const get = (name: string, shape: readonly number[]): Tensor => made.get(name) ?? fixed(name, shape);
   return Object.assign(get, { buffer: (name: string, shape: readonly number[], init: Init) => fixed.buffer(name, shape, init) });
 }
 
