@@ -1,6 +1,7 @@
 /** @file Our side of a benchmark, as a process of its own: answers each line on stdin with one line of JSON. `serve.ts WORK THREADS [FOLDER] [PROFILE]`. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { methodWork } from './work/methods.ts';
 import { dmd2Stage, unetStage } from './work/stages.ts';
 import { studentWork } from './work/student.ts';
 import { trainingWork, type Work } from './work/training.ts';
@@ -28,7 +29,8 @@ const say = (value: unknown): void => {
   process.stdout.write(JSON.stringify(value) + '\n');
 };
 
-const work = await works[name!]!();
+/** `method:NAME` is one method. */
+const work = name!.startsWith('method:') ? await methodWork(name!.slice(7), threads) : await works[name!]!();
 say({ facts: work.facts });
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'quit') break;

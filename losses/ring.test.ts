@@ -4,22 +4,23 @@ import type { Loss } from '../engine/train/loss.ts';
 import dmd2 from './dmd2.ts';
 import edm from './edm.ts';
 import { draws, modes, pretrained, samplesOf, totalVariation, trained } from './testing/distil.ts';
+import { checkerboard, DMD2_IN_THE_PLANE, ring } from './testing/planes.ts';
 
-const RADIUS = 0.7; // with the spread of a mode every coordinate has a standard deviation of 0.5
-const SPREAD = 0.1;
-const angles = Array.from({ length: 8 }, (_, k) => (k * Math.PI) / 4);
-const ring = {
-  weights: angles.map(() => 1 / 8),
-  means: angles.map((a) => [RADIUS * Math.cos(a), RADIUS * Math.sin(a)]),
-  variances: angles.map(() => SPREAD ** 2),
-};
 const SAMPLES = 40_000; // a share of 1/8 has a standard error of 0.17 %
 const seeds = process.env['ONESTEP_PROOF'] ? [1, 2, 3] : [1];
 
-test('the ring itself has eight equal modes', () => {
-  const { shares, stray } = modes(ring, draws(ring, SAMPLES, 1, 0));
-  expect(totalVariation(shares, ring.weights)).toBeLessThan(0.01);
+test.each([
+  ['ring', ring, Math.sqrt(0.7 ** 2 / 2 + 0.1 ** 2)],
+  ['checkerboard', checkerboard, Math.sqrt((5 / 4) * 0.438 ** 2 + 0.1 ** 2)],
+])('the %s itself has eight equal modes and the spread that networks expect', (_, target, spread) => {
+  const samples = draws(target, SAMPLES, 1, 0);
+  const { shares, stray } = modes(target, samples);
+  expect(shares).toHaveLength(8);
+  expect(totalVariation(shares, target.weights)).toBeLessThan(0.01);
   expect(stray).toBeLessThan(1e-3); // five standard deviations
+  const [x, y] = [0, 1].map((d) => Math.sqrt(samples.reduce((sum, v, i) => (i % 2 === d ? sum + v * v : sum), 0) / SAMPLES));
+  for (const found of [x, y]) expect(found).toBeCloseTo(spread, 2); // a standard error of about 0.001
+  expect(spread).toBeCloseTo(0.5, 1);
 });
 
 test.each(seeds)('seed %i: all eight modes, their weights within 5 percent', { timeout: 300_000 }, async (seed) => {
@@ -27,17 +28,7 @@ test.each(seeds)('seed %i: all eight modes, their weights within 5 percent', { t
   const start = await pretrained(plan);
   const before = modes(ring, await samplesOf(plan, edm as unknown as Loss, start, SAMPLES));
   expect(before.stray).toBeGreaterThan(0.15); // a denoiser does not give samples in one step
-  const options = {
-    ratio: 2,
-    ganWeight: 0.3,
-    discriminatorWeight: 1,
-    ganNoise: 'shared',
-    // Levels between the spread of a mode and the size of the ring decide how many samples each mode gets.
-    criticLevels: 'matching',
-    lowest: 0.2,
-    highest: 0.7,
-  };
-  const student = await trained({ ...plan, steps: 4000 }, dmd2 as unknown as Loss, options, start);
+  const student = await trained({ ...plan, steps: 4000 }, dmd2 as unknown as Loss, DMD2_IN_THE_PLANE, start);
   const { shares, stray } = modes(ring, await samplesOf(plan, dmd2 as unknown as Loss, student, SAMPLES));
   expect(totalVariation(shares, ring.weights), `shares ${shares}`).toBeLessThan(0.05);
   // A continuous map of one blob of noise onto eight islands leaves a few samples between them.

@@ -34,7 +34,8 @@ export function disturbed(player: string, stage: Stage): Weights {
   );
 }
 
-function fixedBatch({ batch, sample }: Stage): Batch {
+/** Noise of the size of data, with labels in turn. */
+export function fixedBatch({ batch, sample }: Stage): Batch {
   const size = sample.shape.reduce((a, b) => a * b, 1);
   const images = new Float32Array(batch * size);
   fillNormal(images, streamKey(SEED, 0, 'bench/data'), size);
