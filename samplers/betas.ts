@@ -50,10 +50,17 @@ export function zeroTerminal(alphaBar: readonly number[]): readonly number[] {
 /** σ = √((1 − ᾱ)/ᾱ) in units of the data: infinite where ᾱ is 0. */
 export const levelsOf = (alphaBar: readonly number[]): readonly number[] => alphaBar.map((a) => Math.sqrt((1 - a) / a));
 
-/** Between the entries of a table, linear. `at` is an index from 0 to length − 1. */
+/** Between the entries of a table, linear in the index. `at` is an index from 0 to length − 1. */
 export function interpolate(table: readonly number[], at: number): number {
   const i = Math.min(Math.floor(at), table.length - 2);
   return table[i]! + (at - i) * (table[i + 1]! - table[i]!);
+}
+
+/** The index at which a rising table of levels has `level`, linear in ln σ between its entries; beyond the ends, the end. */
+export function indexOf(table: readonly number[], level: number): number {
+  const above = table.findIndex((entry) => entry >= level);
+  if (above <= 0) return above === 0 ? 0 : table.length - 1;
+  return above - Math.log(table[above]! / level) / Math.log(table[above]! / table[above - 1]!);
 }
 
 /** NumPy's rounding: halves go to the even neighbour. */

@@ -1,9 +1,8 @@
 /** @file DDIM, from deterministic to ancestral. Song et al. 2021. */
 import '../engine/graph/fluent.ts';
-import { sub } from '../engine/graph/ops/elementwise.ts';
 import { options, real } from '../engine/train/options.ts';
 import { defineSampler } from '../engine/train/sampler.ts';
-import { alongSlope, toClean } from './steps.ts';
+import { alongSlope, ancestral, toClean } from './steps.ts';
 
 export const ddim = defineSampler({
   name: 'ddim',
@@ -14,15 +13,12 @@ export const ddim = defineSampler({
     name: 'ddim',
     evaluations: () => 1,
     start: (x) => ({ x }),
-    step(denoise, { x }, { sigma, next }, draw, place) {
-      const denoised = denoise(x, sigma);
+    step(denoise, { x }, levels, draw, place) {
+      const denoised = denoise(x, levels.sigma);
       if (toClean(place)) return { x: denoised };
-      if (eta === 0) return { x: alongSlope(x, denoised, sigma, next) };
-      // Eq. 16 divided by √ᾱ: of the variance next², the share fresh² = η²(σ² − next²)/σ² is drawn anew.
-      const ratio = next.div(sigma);
-      const fresh = sub(1, ratio.square()).mul(eta ** 2);
-      const kept = alongSlope(x, denoised, sigma, next.mul(sub(1, fresh).sqrt()));
-      return { x: kept.add(draw.normal('fresh', x).mul(next.mul(fresh.sqrt()))) };
+      if (eta === 0) return { x: alongSlope(x, denoised, levels.sigma, levels.next) };
+      const { down, up } = ancestral(levels, eta);
+      return { x: alongSlope(x, denoised, levels.sigma, down).add(draw.normal('fresh', x).mul(up)) };
     },
   }),
 });

@@ -1,89 +1,179 @@
-/** @file Whole trajectories against diffusers' schedulers, from the stored start with the stored noise. */
+/**
+ * @file Every run of diffusers' schedulers: the times and sigmas that they list, each step from the stored state, outputs of the network and noise,
+ * and the whole trajectory with the exact denoiser. A state is divided by its α, an output turned into a denoised sample; the solver is ours.
+ */
 import { describe, expect, test } from 'vitest';
-import { deviation, readGolden, row } from '../engine/testing/golden-tensors.ts';
-import { alphasCumprod, betas, interpolate, levelsOf, spaced } from './betas.ts';
-import { sampler } from './index.ts';
-import { karras } from './karras.ts';
-import { referenceMixture, scaled, trajectory } from './testing/trajectories.ts';
+import '../engine/graph/fluent.ts';
+import { constant } from '../engine/graph/ops/leaf.ts';
+import { evaluate } from '../engine/graph/reference.ts';
+import type { Tensor } from '../engine/graph/tensor.ts';
+import { deviation, type Golden, readGolden, row } from '../engine/testing/golden-tensors.ts';
+import type { Denoiser } from '../engine/train/network.ts';
+import { numbersAt, placeOf } from './steps.ts';
+import { goldenStems, readConfigOf } from './testing/golden-files.ts';
+import { type Plan, planOf, type SchedulerFile, type SchedulerRun } from './testing/scheduler-files.ts';
+import { referenceMixture, scaled, stored } from './testing/trajectories.ts';
 
-interface Config {
-  readonly tolerance: number;
-  readonly runs: readonly { readonly num_inference_steps: number }[];
-}
-/** Stable Diffusion's, as all files here. */
-const alphaBar = alphasCumprod(betas('scaled_linear', { start: 0.00085, end: 0.012 }));
-const table = levelsOf(alphaBar);
-const alphaOf = (sigma: number): number => 1 / Math.hypot(1, sigma);
-const within = { sigmaMin: table[0]!, sigmaMax: table[999]! };
-
-const LEVELS: Readonly<Record<string, (n: number) => readonly number[]>> = {
-  // One step of linspace spacing is timestep 0: the lowest level.
-  euler: (n) => Array.from({ length: n }, (_, i) => interpolate(table, n === 1 ? 0 : 999 * (1 - i / (n - 1)))),
-  euler_karras_v: karras(within).levels,
-  edm_euler: karras().levels,
-  edm_dpmpp_2m: karras().levels,
-  dpmpp_2m: (n) =>
-    spaced('linspace', n + 1)
-      .slice(0, -1)
-      .map((t) => table[t]!),
-  dpmpp_2m_karras: karras(within).levels,
+/** What is compared elsewhere, and where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  gaussian_mixture: 'the data, in models/mixture.test.ts',
+  edm_heun: "EDM's own code, in edm.test.ts",
+  edm_ablation: "EDM's own code, in edm.test.ts",
+  fastgen_student: "FastGen's own code, in edm.test.ts",
 };
-const FILES = [
-  { file: 'euler', name: 'euler', scales: false },
-  { file: 'euler_karras_v', name: 'euler', scales: false },
-  { file: 'edm_euler', name: 'euler', scales: false },
-  { file: 'edm_euler', name: 'ddim', scales: false },
-  { file: 'edm_dpmpp_2m', name: 'dpmpp-2m', scales: false },
-  { file: 'dpmpp_2m', name: 'dpmpp-2m', scales: true },
-  { file: 'dpmpp_2m_karras', name: 'dpmpp-2m', scales: true },
-];
-const mix = readGolden<unknown>('samplers/gaussian_mixture');
 
-describe.skipIf(!mix).each(FILES)('$name on $file', ({ file, name, scales }) => {
-  const golden = readGolden<Config>(`samplers/${file}`)!;
-  const runs = golden.config.runs.flatMap((run) => ['points', 'images'].map((kind) => ({ kind, n: run.num_inference_steps })));
-  test.each(runs)('$kind in $n steps', ({ kind, n }) => {
-    const levels = LEVELS[file]!(n);
-    const theirs = golden.tensor(`${kind}/steps${n}/sigmas`).data;
-    expect(deviation([...levels, 0], theirs)).toBeLessThan(golden.config.tolerance);
-    const x = golden.tensor(`${kind}/steps${n}/x`);
-    // A scheduler of the scaled process holds α x: ours is theirs over α. At the end α is 1.
-    const start = scaled(row(x, 0), scales ? 1 / alphaOf(levels[0]!) : 1);
-    const ours = trajectory({ sampler: sampler(name), denoise: referenceMixture(mix!, kind), x: start, shape: x.shape.slice(1), levels });
-    expect(deviation(ours, row(x, n))).toBeLessThan(golden.config.tolerance);
+/** A denoised sample out of an output of the network at x (ours) and σ. */
+type Meaning = (x: Tensor, sigma: Tensor, output: Tensor) => Tensor;
+const size = (sigma: Tensor): Tensor => sigma.square().add(1).sqrt();
+const MEANINGS: Readonly<Record<string, Meaning>> = {
+  epsilon: (x, sigma, o) => x.sub(o.mul(sigma)),
+  v_prediction: (x, sigma, o) => x.div(size(sigma)).sub(o.mul(sigma)).div(size(sigma)),
+  sample: (_x, _sigma, o) => o,
+  flow_prediction: (x, sigma, o) => x.sub(o.mul(sigma)).div(sigma.add(1)),
+  // cos² t x − sin t F, with tan t = σ/0.5.
+  trigflow: (x, sigma, o) => x.div(size(sigma.mul(2)).square()).sub(o.mul(sigma.mul(2).div(size(sigma.mul(2))))),
+  // EDM's scalings of a raw output.
+  raw: (x, sigma, o) =>
+    x
+      .mul(0.25)
+      .div(size(sigma.mul(2)).square().mul(0.25))
+      .add(o.mul(sigma.div(size(sigma.mul(2))))),
+};
+const meaningOf = ({ scheduler, prediction }: SchedulerFile): Meaning => MEANINGS[scheduler.startsWith('EDM') ? 'raw' : prediction]!;
+
+/** What the network really says where a scheduler asks it at another state than the solver's own; `call` counts within the step. */
+interface Place {
+  readonly plan: Plan;
+  readonly start: Tensor;
+  readonly level: number;
+  readonly call: number;
+}
+type Asked = (exact: Denoiser, place: Place) => Denoiser;
+const noiseIn = (exact: Denoiser, x: Tensor, sigma: Tensor): Tensor => x.sub(exact(x, sigma)).div(sigma);
+const ASKED: Readonly<Record<string, Asked>> = {
+  // The noise of the churn is added after the network was asked, and its answer is kept: the noise that it saw.
+  euler_churn:
+    (exact, { start, level }) =>
+    (x, sigma) =>
+      x.sub(noiseIn(exact, start, constant(level)).mul(sigma)),
+  // The first half step leads to ⌊r/2⌋ below the time, where the network is told r − ⌊r/2⌋ for the ratio r.
+  pndm_prk:
+    (exact, { plan, start, level, call }) =>
+    (x, sigma) => {
+      if (call !== 1 || plan.levels.indexOf(level) > 2) return exact(x, sigma);
+      const [told, real] = [evaluate([sigma])[0]!.data[0]!, plan.detour!(level)];
+      const there = start.add(x.sub(start).mul((real - level) / (told - level)));
+      return x.sub(noiseIn(exact, there.mul(plan.scale(real) / plan.scale(told)), sigma).mul(sigma));
+    },
+};
+
+interface Walk {
+  readonly golden: Golden<SchedulerFile>;
+  readonly run: SchedulerRun;
+  readonly plan: Plan;
+  readonly at: string;
+}
+const noiseOf = ({ golden, plan, run: { step }, at }: Walk): readonly (Float64Array | undefined)[] => {
+  if (!golden.has(`${at}/noise`)) return [];
+  const noise = golden.tensor(`${at}/noise`);
+  const drawn = plan.levels.map((l) => step['s_churn'] === undefined || (l >= step['s_tmin']! && l <= step['s_tmax']!));
+  // A scheduler that draws none at its last step multiplies ours by 0.
+  return drawn.map((d, i) =>
+    d && drawn.slice(0, i).filter(Boolean).length < noise.shape[0]! ? row(noise, drawn.slice(0, i).filter(Boolean).length) : undefined,
+  );
+};
+
+/** Steps through a run. `replay` starts every step from the stored state and answers with the stored outputs. @returns the worst deviations of states and of what the network was asked at */
+function walk(of: Walk, replay: boolean, exact: Denoiser, asked: Asked = () => exact) {
+  const { golden, plan, at } = of;
+  const states = golden.tensor(`${at}/x`);
+  const outputs = golden.tensor(`${at}/model_output`);
+  const shape = states.shape.slice(1);
+  const noise = noiseOf(of);
+  const meaning = meaningOf(golden.config);
+  const worst = { state: 0, asked: 0 };
+  let call = 0;
+  let carry = plan.sampler.start(constant(scaled(row(states, 0), 1 / plan.scale(plan.levels[0]!)), shape));
+  plan.levels.forEach((level, i) => {
+    const end = plan.ends[i]!;
+    if (replay) carry = { ...carry, x: constant(scaled(row(states, call), 1 / plan.scale(level)), shape) };
+    const seen: Tensor[] = [];
+    const start = carry.x;
+    const answer: Denoiser = (x, sigma) => {
+      seen.push(x.mul(1), sigma);
+      if (replay) return meaning(x, sigma, constant(row(outputs, call + seen.length / 2 - 1), shape));
+      return asked(exact, { plan, start, level, call: seen.length / 2 - 1 })(x, sigma);
+    };
+    const zeros = new Float64Array(row(states, 0).length);
+    const numbers = Object.entries(numbersAt(plan.sampler, plan.levels, i, plan.ends.at(-1))).map(([k, v]) => [k, constant(v)] as const);
+    const levels = {
+      previous: constant(plan.levels[i - 1] ?? 0),
+      sigma: constant(level),
+      next: constant(end),
+      steps: constant(plan.levels.length),
+      numbers: Object.fromEntries(numbers),
+    };
+    const drawn = stored([noise[i] ?? zeros]);
+    const draw = { ...drawn, normal: (_: string, like: Tensor) => drawn.normal('step0/', like) };
+    const after = plan.sampler.step(
+      plan.wrap ? plan.wrap(answer) : answer,
+      carry,
+      levels,
+      draw as never,
+      placeOf(i, end, plan.sampler.opening),
+    );
+    const keys = Object.keys(after);
+    const values = evaluate([...keys.map((k) => after[k]!), ...seen]);
+    for (let k = 0; k < seen.length; k += 2) {
+      const [x, sigma] = [values[keys.length + k]!.data, values[keys.length + k + 1]!.data[0]!];
+      worst.asked = Math.max(worst.asked, deviation(scaled(x, plan.scale(sigma)), row(states, call + k / 2)));
+    }
+    call += seen.length / 2;
+    // A scheduler whose steps do not join takes its state over as it is.
+    const over = plan.scale(end) / plan.scale(plan.levels[i + 1] ?? end);
+    carry = Object.fromEntries(
+      keys.map((k, j) => [k, constant(k === 'x' ? scaled(values[j]!.data, over) : values[j]!.data, shape)]),
+    ) as never;
+    worst.state = Math.max(worst.state, deviation(scaled(values[keys.indexOf('x')]!.data, plan.scale(end)), row(states, call)));
   });
+  expect(call).toBe(outputs.shape[0]);
+  return worst;
+}
+
+const mix = readGolden<unknown>('samplers/gaussian_mixture');
+const stems = goldenStems('samplers');
+const files = stems.filter((stem) => !(stem in ELSEWHERE));
+test.skipIf(!mix)('every file is a run of a scheduler or compared elsewhere', () => {
+  for (const stem of files) expect(readConfigOf<SchedulerFile>(`samplers/${stem}`)!.scheduler).toMatch(/Scheduler$/);
+  expect(stems.length).toBeGreaterThan(10);
 });
 
-describe.skipIf(!mix).each([
-  { file: 'ddim_eta0', eta: 0, spacing: 'leading', offset: 1, finalLevel: table[0]! },
-  { file: 'ddim_eta1', eta: 1, spacing: 'trailing', offset: 0, finalLevel: 0 },
-] as const)('ddim on $file', ({ file, eta, spacing, offset, finalLevel }) => {
-  const golden = readGolden<Config>(`samplers/${file}`)!;
-  const runs = golden.config.runs.flatMap((run) => ['points', 'images'].map((kind) => ({ kind, n: run.num_inference_steps })));
-  const load = (kind: string, n: number) => {
-    const at = `${kind}/steps${n}`;
-    const x = golden.tensor(`${at}/x`);
-    const noise = eta > 0 ? Array.from({ length: n }, (_, i) => row(golden.tensor(`${at}/noise`), i)) : [];
-    return { x, noise, shape: x.shape.slice(1), denoise: referenceMixture(mix!, kind), sampler: sampler('ddim', { eta }) };
+describe.skipIf(!mix).each(files)('%s', (file) => {
+  const golden = readGolden<SchedulerFile>(`samplers/${file}`)!;
+  const { tolerance, runs } = golden.config;
+  const cases = runs.map((run) => ({ n: run.num_inference_steps, run, plan: planOf(golden.config, run) }));
+  const both = (n: number, check: (at: string, kind: string) => void): void => {
+    for (const kind of ['points', 'images']) check(`${kind}/steps${n}`, kind);
   };
-  const toward = (t: number, n: number): number => table[t - Math.floor(1000 / n)] ?? finalLevel;
-
-  test.each(runs)('$kind in $n steps, each by itself', ({ kind, n }) => {
-    const { x, noise, ...rest } = load(kind, n);
-    const times = spaced(spacing, n, 1000, offset);
-    expect(times).toEqual([...golden.tensor(`${kind}/steps${n}/timesteps`).data]);
-    times.forEach((t, i) => {
-      const end = toward(t, n);
-      const levels = [table[t]!];
-      const ours = trajectory({ ...rest, x: scaled(row(x, i), 1 / alphaOf(levels[0]!)), levels, noise: noise.slice(i, i + 1), end });
-      expect(deviation(scaled(ours, alphaOf(end)), row(x, i + 1))).toBeLessThan(golden.config.tolerance);
-    });
-  });
-  // With trailing spacing in 18 steps diffusers steps by 55 where its next timestep is 55 or 56 away, so that its steps do not join.
-  test.each(runs.filter(({ n }) => spacing === 'leading' || 1000 % n === 0))('$kind in $n steps, whole', ({ kind, n }) => {
-    const { x, ...rest } = load(kind, n);
-    const levels = spaced(spacing, n, 1000, offset).map((t) => table[t]!);
-    const ours = trajectory({ ...rest, x: scaled(row(x, 0), 1 / alphaOf(levels[0]!)), levels, end: finalLevel });
-    expect(deviation(scaled(ours, alphaOf(finalLevel)), row(x, n))).toBeLessThan(golden.config.tolerance);
-  });
+  test.each(cases)('times of $n steps', ({ n, plan }) =>
+    both(n, (at) => {
+      const listed = golden.tensor(`${at}/timesteps`).data;
+      if (plan.rounded) expect(Math.max(...plan.times.map((t, i) => Math.abs(t - listed[i]!)))).toBeLessThan(0.501);
+      else expect(deviation(plan.times, listed)).toBeLessThan(tolerance);
+      if (golden.has(`${at}/sigmas`)) expect(deviation(plan.sigmas!, golden.tensor(`${at}/sigmas`).data)).toBeLessThan(tolerance);
+    }),
+  );
+  test.each(cases)('each of $n steps by itself', ({ n, run, plan }) =>
+    both(n, (at) => {
+      const worst = walk({ golden, run, plan, at }, true, () => constant(0));
+      expect(worst.state).toBeLessThan(tolerance);
+      if (!(file in ASKED)) expect(worst.asked).toBeLessThan(tolerance);
+    }),
+  );
+  test.each(cases)('$n steps', ({ n, run, plan }) =>
+    both(n, (at, kind) => {
+      const worst = walk({ golden, run, plan, at }, false, referenceMixture(mix!, kind), ASKED[file]);
+      expect(worst.state).toBeLessThan(tolerance);
+    }),
+  );
 });

@@ -19,12 +19,12 @@ export function boundary(
   });
 }
 
-/** A network that is always told the same numbers, beside what its condition holds. */
+/** A network that is told these numbers where its condition has no others of the same name. */
 export const toldAlways = ({ predict, denoise }: Network, scalars: Readonly<Record<string, number>>): Network => {
   const fixed = Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, constant(Float64Array.of(value), [1])]));
   return {
-    denoise: (x, sigma, condition) => denoise(x, sigma, { ...condition, ...fixed }),
-    predict: (x, sigma, condition) => predict(x, sigma, { ...condition, ...fixed }),
+    denoise: (x, sigma, condition) => denoise(x, sigma, { ...fixed, ...condition }),
+    predict: (x, sigma, condition) => predict(x, sigma, { ...fixed, ...condition }),
   };
 };
 

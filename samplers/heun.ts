@@ -1,41 +1,18 @@
 /** @file EDM's sampler: Heun's method, or another of second order, with optional churn. Karras et al. 2022, algorithms 2 and 3. */
 import '../engine/graph/fluent.ts';
-import { and, div, greaterOrEqual, lessOrEqual, minimum, where } from '../engine/graph/ops/elementwise.ts';
-import type { Tensor } from '../engine/graph/tensor.ts';
-import type { Draw } from '../engine/train/loss.ts';
-import { options, real, type Values } from '../engine/train/options.ts';
-import { defineSampler, type Levels } from '../engine/train/sampler.ts';
+import { options, real } from '../engine/train/options.ts';
+import { defineSampler } from '../engine/train/sampler.ts';
+import { churnOptions, stir } from './churn.ts';
 import { toClean } from './steps.ts';
-
-const heunOptions = options({
-  churn: real(0, 'Noise added over the whole trajectory (S_churn); 0 is deterministic', { min: 0 }),
-  churnMin: real(0, 'Lowest level at which noise is added (S_min)', { min: 0 }),
-  churnMax: real(1e6, 'Highest level at which noise is added (S_max)', { min: 0 }),
-  noiseScale: real(1, 'Standard deviation of the added noise (S_noise)', { min: 0 }),
-  second: real(1, 'Where in the step the second evaluation is: 1 Heun, 2/3 Ralston, 1/2 midpoint', { min: 0.1, max: 1 }),
-});
-
-type Churn = Omit<Values<typeof heunOptions>, 'second'>;
-
-/** Adds noise, which raises the level from σ to σ̂ = σ + γσ. Algorithm 2, lines 4 to 6. */
-function stir(
-  x: Tensor,
-  { sigma, steps }: Levels,
-  draw: Draw,
-  { churn, churnMin, churnMax, noiseScale }: Churn,
-): readonly [Tensor, Tensor] {
-  if (churn === 0) return [x, sigma];
-  const inside = and(greaterOrEqual(sigma, churnMin), lessOrEqual(sigma, churnMax));
-  const gamma = where(inside, minimum(div(churn, steps), Math.SQRT2 - 1), 0);
-  const added = sigma.mul(gamma.mul(gamma.add(2)).sqrt()); // √(σ̂² − σ²), without cancellation
-  return [x.add(draw.normal('churn', x).mul(added.mul(noiseScale))), sigma.mul(gamma.add(1))];
-}
 
 export const heun = defineSampler({
   name: 'heun',
   title: 'Second order, two evaluations a step but the last; noise may be added on the way.',
   reference: '2206.00364',
-  options: heunOptions,
+  options: options({
+    ...churnOptions.shape,
+    second: real(1, 'Where in the step the second evaluation is: 1 Heun, 2/3 Ralston, 1/2 midpoint', { min: 0.1, max: 1 }),
+  }),
   build: ({ second, ...churn }) => ({
     name: 'heun',
     evaluations: (place) => (toClean(place) ? 1 : 2),

@@ -9,7 +9,7 @@ import { deviation } from '../engine/testing/golden-tensors.ts';
 import { mixture } from '../models/mixture.ts';
 import { discrete, iddpmPrecondition } from '../models/precondition.ts';
 import { alphasCumprod, betas, levelsOf, tabulated } from './betas.ts';
-import { sampler } from './index.ts';
+import { sampler, samplers } from './index.ts';
 import { karras } from './karras.ts';
 import { stored } from './testing/trajectories.ts';
 import { unroll } from './unroll.ts';
@@ -35,16 +35,17 @@ const toy = mixture({
   variances: [0.04, 0.01],
 });
 const start = Float32Array.of(30, -50, 80, 12, -90, 44);
-test.each([
-  ['euler', {}],
-  ['heun', { churn: 4, churnMin: 0.05, churnMax: 50, noiseScale: 1.003 }],
-  ['ddim', { eta: 0.7 }],
-  ['dpmpp-2m', {}],
-  ['student', {}],
-] as const)('%s', async (name, options) => {
+const OPTIONS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  heun: { churn: 4, churnMin: 0.05, churnMax: 50, noiseScale: 1.003 },
+  ddim: { eta: 0.7 },
+  unipc: { order: 3 },
+  tcd: { gamma: 0.4 },
+  ctm: { gamma: 0.4 },
+};
+test.each(Object.keys(samplers))('%s', async (name) => {
   const levels = karras().levels(8);
   const noise = levels.map((_, i) => Float64Array.of(0.5, -1.2, i / 4, 0.3, -0.7, 1 - i / 3));
-  const y = unroll(sampler(name, options), toy.denoise, input('x', [3, 2]), levels, stored(noise));
+  const y = unroll(sampler(name, OPTIONS[name]), toy.denoise, input('x', [3, 2]), levels, stored(noise));
   const { fast, exact } = await both(y, start, [3, 2]);
   expect(deviation(fast, exact)).toBeLessThan(1e-4);
 });
