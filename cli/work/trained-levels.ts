@@ -73,7 +73,7 @@ function stageOf(loss: Loss, options: Values, card: ModelCard, students: readonl
     };
     return { predict: noting, denoise: (x, sigma, condition) => noting(x, sigma, condition).denoised };
   };
-  const { form: _, ...trained } = card;
+  const { form: _form, experts: _experts, ...trained } = card;
   const networkOf = (player: string) => {
     const build = builderOf({ ...trained, sample: { ...card.sample, scalars: scalarsOf(loss, player) } });
     return (scope: Scope): Network => (students.includes(player) ? watched(build(scope)) : build(scope));

@@ -9,7 +9,7 @@ import type { Denoiser } from '../../engine/train/network.ts';
 import type { Place, Sampler } from '../../engine/train/sampler.ts';
 import { constantScope } from '../../engine/train/weights.ts';
 import { guided } from '../../samplers/guidance.ts';
-import { placeOf } from '../../samplers/steps.ts';
+import { numbersAt, placeOf } from '../../samplers/steps.ts';
 import { oneHot, sampleNoise } from './generator.ts';
 import { builderOf, type Model } from './model.ts';
 
@@ -42,7 +42,7 @@ export interface Trajectories {
 
 /** Network evaluations of a walk through `levels` down to `end`. Guidance that is not 1 doubles them. */
 export function evaluationsOf(solver: Sampler, levels: readonly number[], end = 0, guidance = 1): number {
-  const once = levels.reduce((sum, _, i) => sum + solver.evaluations(placeOf(i, levels[i + 1] ?? end)), 0);
+  const once = levels.reduce((sum, _, i) => sum + solver.evaluations(placeOf(i, levels[i + 1] ?? end, solver.opening)), 0);
   return once * (guidance === 1 ? 1 : 2);
 }
 
@@ -58,6 +58,8 @@ interface DrawFact {
   readonly kind: 'normal' | 'uniform';
   readonly shape: Shape;
 }
+/** A compiled step by its place; a sampler has the same names of numbers at every step. */
+type StepAt = (place: Place, numbers: readonly string[]) => Promise<Step>;
 /** The output that holds what the network makes of the state before the step. */
 const ESTIMATE = 'estimate';
 
@@ -68,19 +70,19 @@ export function openTrajectories(
   { guidance = 1, threads = 0 }: { readonly guidance?: number; readonly threads?: number } = {},
 ): Trajectories {
   const compiled = new Map<Place, Promise<Step>>();
-  const stepAt = (place: Place): Promise<Step> => {
-    if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, place, guidance, threads));
+  const stepAt: StepAt = (place, numbers) => {
+    if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, { place, numbers, guidance, threads }));
     return compiled.get(place)!;
   };
   return {
-    walk: (span) => walk(model, stepAt, span),
+    walk: (span) => walk(model, solver, stepAt, span),
     async close() {
       for (const step of compiled.values()) await (await step).executable.close();
     },
   };
 }
 
-async function walk({ card }: Model, stepAt: (place: Place) => Promise<Step>, span: Span): Promise<Walked> {
+async function walk({ card }: Model, solver: Sampler, stepAt: StepAt, span: Span): Promise<Walked> {
   const { levels, end = 0, made = 0, labels, seed, first, count } = span;
   const shape = [count, ...card.sample.shape];
   const start = float32(span.start ?? noiseAt(levels[0]!, shape, seed, first), shape);
@@ -89,13 +91,15 @@ async function walk({ card }: Model, stepAt: (place: Place) => Promise<Step>, sp
   let carry: Readonly<Record<string, HostTensor>> = {};
   for (const [i, sigma] of levels.entries()) {
     const next = levels[i + 1] ?? end;
-    const step = await stepAt(placeOf(i, next));
+    const numbers = numbersAt(solver, levels, i, end);
+    const step = await stepAt(placeOf(i, next, solver.opening), Object.keys(numbers));
     const feeds: Record<string, HostTensor> = {
       'level/previous': scalar(levels[i - 1] ?? 0),
       'level/sigma': scalar(sigma),
       'level/next': scalar(next),
       'level/steps': scalar(levels.length),
     };
+    for (const [name, value] of Object.entries(numbers)) feeds[`number/${name}`] = scalar(value);
     for (const key of step.carried) feeds[`carry/${key}`] = carry[key] ?? start;
     for (const fact of step.draws) feeds[`draw/${fact.name}`] = drawn(fact, count, seed, made + i + 1, first);
     if (label) feeds['label'] = label;
@@ -131,7 +135,13 @@ function recordingDraw(): { readonly draw: Draw; readonly facts: readonly DrawFa
   return { draw: { normal: declare('normal'), uniform: declare('uniform'), condition: () => ({}) }, facts };
 }
 
-async function compileStep(model: Model, solver: Sampler, place: Place, guidance: number, threads: number): Promise<Step> {
+interface StepSettings {
+  readonly place: Place;
+  readonly numbers: readonly string[];
+  readonly guidance: number;
+  readonly threads: number;
+}
+async function compileStep(model: Model, solver: Sampler, { place, numbers, guidance, threads }: StepSettings): Promise<Step> {
   const { sample } = model.card;
   const network = builderOf(model.card)(constantScope(model.weights));
   const condition = sample.classes > 0 ? { label: input('label', ['N', sample.classes]) } : {};
@@ -150,6 +160,7 @@ async function compileStep(model: Model, solver: Sampler, place: Place, guidance
     sigma: input('level/sigma', []),
     next: input('level/next', []),
     steps: input('level/steps', []),
+    numbers: Object.fromEntries(numbers.map((name) => [name, input(`number/${name}`, [])])),
   };
   const state = solver.step(denoise, carried as never, levels, draw, place);
   // A sampler's first question is about the state that it starts from.
