@@ -4,7 +4,8 @@ import { constant } from '../engine/graph/ops/leaf.ts';
 import { evaluate } from '../engine/graph/reference.ts';
 import { deviation, readGolden } from '../engine/testing/golden-tensors.ts';
 import { followersOf, type Loss } from '../engine/train/loss.ts';
-import { type Network, networkOf } from '../engine/train/network.ts';
+import type { Network } from '../engine/train/network.ts';
+import { edmPrecondition } from '../models/precondition.ts';
 import { inForm } from '../samplers/forms.ts';
 import { karras } from '../samplers/karras.ts';
 import ct from './ct.ts';
@@ -18,10 +19,7 @@ const options = (values: Readonly<Record<string, unknown>> = {}) => ct.options.p
 const golden = readGolden<{ readonly tolerance: number }>('schedules/boundary_scalings');
 test.skipIf(!golden)('the finished student has the scalings of consistency models', () => {
   const sigma = constant(golden!.tensor('cm/sigma').data, [6, 1]);
-  const says = (raw: number): Network => ({
-    ...networkOf((x) => x),
-    predict: (x) => ({ denoised: x, features: {}, extras: { raw: x.mul(0).add(raw) } }),
-  });
+  const says = (raw: number): Network => edmPrecondition((x) => ({ output: x.mul(0).add(raw), features: {} }), { sigmaData: 0.5 });
   const at = (raw: number, x: number) =>
     evaluate([inForm(says(raw), ct.form!(options())).denoise(constant(new Float64Array(6).fill(x), [6, 1]), sigma)])[0]!.data;
   expect(deviation(at(0, 1) as Float64Array, golden!.tensor('cm/c_skip').data)).toBeLessThan(golden!.config.tolerance);

@@ -13,7 +13,7 @@ import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 import { type Init, type NetworkFamily, type SampleType, type Scope, within } from '../engine/train/network.ts';
 import { OptionError, options, real, type Values, whole } from '../engine/train/options.ts';
 import { silu, told, xavier, zeros } from './layers.ts';
-import { edmPrecondition, type RawNetwork } from './precondition.ts';
+import { preconditioned, preconditioningOptions, type RawNetwork } from './precondition.ts';
 
 /** The defaults are DiT-S/2. */
 export const ditOptions = options({
@@ -22,7 +22,7 @@ export const ditOptions = options({
   depth: whole(12, 'blocks', { min: 1 }),
   heads: whole(6, 'attention heads', { min: 1 }),
   mlpRatio: real(4, 'width of the hidden layers as a multiple of the width of the tokens', { min: 0.1 }),
-  sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
+  ...preconditioningOptions.shape,
 });
 export type DitOptions = Values<typeof ditOptions>;
 
@@ -165,9 +165,9 @@ export function dit(scope: Scope, o: DitOptions, sample: SampleType): RawNetwork
   };
 }
 
-/** The transformer with EDM preconditioning. */
+/** The transformer with its preconditioning; `flow` is a SiT. */
 export const ditFamily: NetworkFamily<typeof ditOptions> = {
   name: 'dit',
   options: ditOptions,
-  build: (scope, o, sample) => edmPrecondition(dit(scope, o, sample), o),
+  build: (scope, o, sample) => preconditioned(dit(scope, o, sample), o),
 };

@@ -1,19 +1,19 @@
-/** @file A multilayer perceptron with EDM's preconditioning, for points and other small samples without neighbourhoods. */
+/** @file A multilayer perceptron with a preconditioning, for points and other small samples without neighbourhoods. */
 import '../engine/graph/fluent.ts';
 import { cos, sin } from '../engine/graph/ops/elementwise.ts';
 import { constant } from '../engine/graph/ops/leaf.ts';
 import { concat } from '../engine/graph/ops/movement.ts';
 import { sizeOf, type Tensor } from '../engine/graph/tensor.ts';
 import type { NetworkFamily, SampleType, Scope } from '../engine/train/network.ts';
-import { options, real, type Values, whole } from '../engine/train/options.ts';
+import { options, type Values, whole } from '../engine/train/options.ts';
 import { linear, silu, told } from './layers.ts';
-import { edmPrecondition, type RawNetwork } from './precondition.ts';
+import { preconditioned, preconditioningOptions, type RawNetwork } from './precondition.ts';
 
 export const mlpOptions = options({
   width: whole(64, 'values of a hidden layer', { min: 1, max: 16384 }),
   layers: whole(2, 'hidden layers', { min: 1, max: 64 }),
   frequencies: whole(4, 'sines and cosines of the noise level, of as many frequencies', { min: 1, max: 256 }),
-  sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
+  ...preconditioningOptions.shape,
 });
 export type MlpOptions = Values<typeof mlpOptions>;
 
@@ -49,5 +49,5 @@ const rawMlp =
 export const mlpFamily: NetworkFamily<typeof mlpOptions> = {
   name: 'mlp',
   options: mlpOptions,
-  build: (scope, o, sample) => edmPrecondition(rawMlp(scope, o, sample), o),
+  build: (scope, o, sample) => preconditioned(rawMlp(scope, o, sample), o),
 };

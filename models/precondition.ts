@@ -3,6 +3,7 @@ import '../engine/graph/fluent.ts';
 import { atan, log1p, reciprocal, rsqrt } from '../engine/graph/ops/elementwise.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import type { Condition, Network } from '../engine/train/network.ts';
+import { choice, options, real, type Values } from '../engine/train/options.ts';
 import { fractionalIndex, iddpmLevels, nearestLevel } from './precondition-table.ts';
 
 /** What a raw network gives; `output` is shaped like x. */
@@ -122,6 +123,8 @@ export const rectifiedFlow = (scale = 1000): Process => ({
   label: (sigma) => sigma.div(sigma.add(1)).mul(scale),
 });
 
+/** What the network is told by those that are trained here: EDM's label. */
+const logLevel = (sigma: Tensor): Tensor => sigma.log().mul(0.25);
 /** A network that predicts x0. */
 export const sampleToDenoiser = (raw: RawNetwork, { alpha, label }: Process): Network =>
   precondition(raw, (sigma) => ({ in: alpha(sigma), noise: label(sigma) }));
@@ -143,3 +146,29 @@ export const flowToDenoiser = (raw: RawNetwork, { alpha, label }: Process): Netw
     const a = alpha(sigma);
     return { skip: a, in: a, out: sigma.mul(a).neg(), noise: label(sigma) };
   });
+
+interface Spread {
+  readonly sigmaData: number;
+}
+/** What a network says of its scaled input, by name. */
+const PRECONDITIONINGS = {
+  edm: edmPrecondition,
+  vp: (raw) => vpPrecondition(raw),
+  ve: vePrecondition,
+  sample: (raw) => sampleToDenoiser(raw, { alpha: unitVariance, label: logLevel }),
+  v: (raw) => vToDenoiser(raw, { alpha: unitVariance, label: logLevel }),
+  flow: (raw) => flowToDenoiser(raw, { alpha: rectifiedFlow().alpha, label: logLevel }),
+  trigflow: trigflowPrecondition,
+} as const satisfies Readonly<Record<string, (raw: RawNetwork, spread: Spread) => Network>>;
+
+export const preconditioningOptions = options({
+  preconditioning: choice(
+    ['edm', 'vp', 've', 'sample', 'v', 'flow', 'trigflow'],
+    'edm',
+    'what the network predicts: EDM, the noise as score-based models vp and ve, the sample, v, the velocity of a rectified flow or of TrigFlow',
+  ),
+  sigmaData: real(0.5, 'standard deviation of the data, for edm and trigflow', { min: 1e-3 }),
+});
+/** A denoiser of a raw network, by options. */
+export const preconditioned = (raw: RawNetwork, o: Values<typeof preconditioningOptions>): Network =>
+  PRECONDITIONINGS[o.preconditioning](raw, o);

@@ -10,10 +10,10 @@ import { matmul } from '../engine/graph/ops/linalg.ts';
 import { concat, pixelShuffle, pixelUnshuffle, reshape, slice, swapLast, transpose } from '../engine/graph/ops/movement.ts';
 import { softmax } from '../engine/graph/ops/reduce.ts';
 import { elements, fixed, type Tensor } from '../engine/graph/tensor.ts';
-import { type Condition, type Network, type NetworkFamily, type SampleType, type Scope, within } from '../engine/train/network.ts';
-import { choice, OptionError, options, real, reals, type Values, whole, wholes } from '../engine/train/options.ts';
+import { type Condition, type NetworkFamily, type SampleType, type Scope, within } from '../engine/train/network.ts';
+import { choice, OptionError, options, reals, type Values, whole, wholes } from '../engine/train/options.ts';
 import { conv, groupNorm, linear, outerFilter, resample, silu, tile, told, xavier, zeros } from './layers.ts';
-import { edmPrecondition, type RawNetwork, vePrecondition, vpPrecondition } from './precondition.ts';
+import { preconditioned, preconditioningOptions, type RawNetwork } from './precondition.ts';
 
 export const songUNetOptions = options({
   channels: whole(128, 'base width; levels have multiples of it', { min: 4 }),
@@ -36,12 +36,7 @@ export const songUNetOptions = options({
     max: 8,
   }),
   augmentations: whole(0, 'length of the augmentation label; 0 for none', { min: 0 }),
-  preconditioning: choice(
-    ['edm', 'vp', 've'],
-    'edm',
-    'what the network predicts: edm, or as the score-based models vp and ve were trained',
-  ),
-  sigmaData: real(0.5, 'standard deviation of the data, for edm', { min: 1e-3 }),
+  ...preconditioningOptions.shape,
 });
 export type SongUNetOptions = Values<typeof songUNetOptions>;
 
@@ -229,12 +224,6 @@ export function songUNet(scope: Scope, o: SongUNetOptions, sample: SampleType): 
   };
 }
 
-const PRECONDITIONINGS: Readonly<Record<SongUNetOptions['preconditioning'], (raw: RawNetwork, o: SongUNetOptions) => Network>> = {
-  edm: edmPrecondition,
-  vp: (raw) => vpPrecondition(raw),
-  ve: vePrecondition,
-};
-
 /** The network inside the preconditioning, by the names of whole checkpoints: each is led by `model.`. */
 export const rawSongUNet = (scope: Scope, o: SongUNetOptions, sample: SampleType): RawNetwork =>
   songUNet(within(scope, 'model.'), o, sample);
@@ -243,5 +232,5 @@ export const rawSongUNet = (scope: Scope, o: SongUNetOptions, sample: SampleType
 export const songUNetFamily: NetworkFamily<typeof songUNetOptions> = {
   name: 'song-unet',
   options: songUNetOptions,
-  build: (scope, o, sample) => PRECONDITIONINGS[o.preconditioning](rawSongUNet(scope, o, sample), o),
+  build: (scope, o, sample) => preconditioned(rawSongUNet(scope, o, sample), o),
 };

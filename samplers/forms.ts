@@ -1,21 +1,23 @@
 /** @file How a trained network is used as a denoiser once it is finished. */
 import '../engine/graph/fluent.ts';
-import { reciprocal, rsqrt } from '../engine/graph/ops/elementwise.ts';
+import { reciprocal, sub } from '../engine/graph/ops/elementwise.ts';
 import { constant } from '../engine/graph/ops/leaf.ts';
+import type { Tensor } from '../engine/graph/tensor.ts';
 import type { Form } from '../engine/train/loss.ts';
 import { type Network, networkOf } from '../engine/train/network.ts';
 
-/** The consistency function of a network with EDM preconditioning: the identity at σmin. Song et al. 2023, arXiv:2303.01469, appendix C. */
+/**
+ * The consistency function of a network: the identity at σmin. Song et al. 2023, arXiv:2303.01469, appendix C, whose c_skip x + c_out F is
+ * c_skip x + (1 − σmin/σ)(D − s x) with EDM's s = σd²/(σ² + σd²), so that the network may be parametrised in any way.
+ */
 export function boundary(
-  { predict }: Network,
+  { denoise }: Network,
   { sigmaMin, sigmaData }: { readonly sigmaMin: number; readonly sigmaData: number },
 ): Network {
   return networkOf((x, sigma, condition) => {
-    const raw = predict(x, sigma, condition).extras['raw'];
-    if (!raw) throw new Error('internal: this network does not give its raw output, which consistency functions are made of');
-    const above = sigma.sub(sigmaMin);
-    const skip = reciprocal(above.square().add(sigmaData ** 2)).mul(sigmaData ** 2);
-    return x.mul(skip).add(raw.mul(above.mul(rsqrt(sigma.square().add(sigmaData ** 2))).mul(sigmaData)));
+    const skipAt = (level: Tensor): Tensor => reciprocal(level.square().add(sigmaData ** 2)).mul(sigmaData ** 2);
+    const said = denoise(x, sigma, condition).sub(x.mul(skipAt(sigma)));
+    return x.mul(skipAt(sigma.sub(sigmaMin))).add(said.mul(sub(1, reciprocal(sigma).mul(sigmaMin))));
   });
 }
 

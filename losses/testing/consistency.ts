@@ -2,10 +2,11 @@
 import '../../engine/graph/fluent.ts';
 import { conv2d } from '../../engine/graph/ops/conv.ts';
 import { silu } from '../../engine/graph/ops/elementwise.ts';
+import { constant } from '../../engine/graph/ops/leaf.ts';
 import { linear } from '../../engine/graph/ops/linalg.ts';
 import { erf64 } from '../../engine/graph/ops/special.ts';
 import type { Tensor } from '../../engine/graph/tensor.ts';
-import { type Network, type Scope, within } from '../../engine/train/network.ts';
+import { type Network, networkOf, type Scope, within } from '../../engine/train/network.ts';
 import { edmPrecondition } from '../../models/precondition.ts';
 
 const WIDTH = 6;
@@ -34,11 +35,17 @@ export function lognormalDraws(levels: ArrayLike<number>, { mean = -1.1, std = 2
   return Float64Array.from(levels, (level) => (cdf(level) - cdf(low)) / (cdf(high) - cdf(low)));
 }
 
-/** A network whose raw output is w x, so that a consistency function of it is (c_skip + c_out w) x. */
-export const proportional = (scope: Scope): Network => ({
-  denoise: (x) => x,
-  predict: (x) => ({ denoised: x, features: {}, extras: { raw: x.mul(scope('w', [1])) } }),
-});
+/** A network whose output inside EDM's preconditioning is w x, so that a consistency function of it is (c_skip + c_out w) x. */
+export const proportional = (scope: Scope): Network =>
+  networkOf((x, sigma) => {
+    const total = sigma.square().add(0.25);
+    const out = sigma.mul(0.5).div(total.sqrt());
+    return x.mul(
+      constant(0.25)
+        .div(total)
+        .add(out.mul(scope('w', [1]))),
+    );
+  });
 /** What that consistency function multiplies x by. Song et al. 2023, appendix C. */
 export const factorAt = (w: number, sigma: number, sigmaMin = 0.002, sigmaData = 0.5): number =>
   sigmaData ** 2 / ((sigma - sigmaMin) ** 2 + sigmaData ** 2) + (w * (sigma - sigmaMin) * sigmaData) / Math.hypot(sigma, sigmaData);
