@@ -14,8 +14,9 @@ import { addNoise, edmWeight, oneStep, weightedSquares } from './terms.ts';
 export const identityOptions = options({
   studentLevel: real(2.5, 'noise level at which the student is called', { min: 1e-3 }),
   highest: real(0.8, "highest level of the student's term, as a fraction of the schedule", { min: 0, max: 1 }),
-  levelMean: real(-1.2, 'mean of ln σ for fake score and discriminator', { min: -10, max: 10 }),
-  levelStd: real(1.2, 'standard deviation of ln σ for fake score and discriminator', { min: 0.01, max: 10 }),
+  // Levels are wider than in the papers, whose law hardly ever reaches the highest levels at which the student asks the fake score.
+  levelMean: real(-0.5, 'mean of ln σ for fake score and discriminator; the papers have -1.2', { min: -10, max: 10 }),
+  levelStd: real(1.8, 'standard deviation of ln σ for fake score and discriminator; the papers have 1.2', { min: 0.01, max: 10 }),
   sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
   discriminatorWeight: real(1, "weight of the discriminator's loss beside the fake score's squared error, summed over a sample", {
     min: 0,
