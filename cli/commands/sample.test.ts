@@ -63,6 +63,16 @@ describe('drawing', () => {
     expect(noisy.images).not.toEqual(plain.images);
     expect((await at('guided', '--guidance', '2')).facts).toMatchObject({ nfe: 10 });
   });
+  test('schedules and their options have their effect; a warm-up counts', async () => {
+    const at = async (name: string, ...args: readonly string[]) => draw(name, teacher, '--n', '2', '--steps', '5', ...args);
+    const plain = await at('pndm', '--sampler', 'pndm');
+    expect(plain.facts).toMatchObject({ sampler: 'pndm', nfe: 3 * 4 + 2 });
+    const flow = await at('flow', '--sampler', 'unipc', '--schedule', 'flow');
+    const shifted = await at('shifted', '--sampler', 'unipc', '--schedule', 'flow', '--schedule-shift', '3');
+    expect(shifted.facts).toMatchObject({ sampler: 'unipc', nfe: 5 });
+    expect(shifted.images).not.toEqual(flow.images);
+    expect([...(await at('clipped', '--clip', '0.5')).images].every((v) => Math.abs(v) <= 0.5)).toBe(true);
+  });
   test('a sheet and a folder', async () => {
     const sheet = await attempt('sample', student, '--n', '20', '--threads', '1', '--out', join(folder, 'sheet.png'));
     expect(sheet.stdout).toMatch(/^20 samples of .*student in .*sheet\.png: sampler student, NFE 1, [\d.e+]+ images\/s, seed 0\n$/);
@@ -88,9 +98,28 @@ describe('refused with one line', () => {
     ['an unknown sampler', () => [teacher, '--sampler', 'hein'], 'drawing.sampler: "hein" is not one of auto, euler, heun'],
     [
       "another sampler's option",
-      () => [teacher, '--sampler', 'euler', '--sampler-eta', '1'],
-      'samplerEta: the sampler euler has no such option; it has none',
+      () => [teacher, '--sampler', 'dpmpp-2m', '--sampler-eta', '1'],
+      'samplerEta: the sampler dpmpp-2m has no such option; it has none',
     ],
+    [
+      "another schedule's option",
+      () => [teacher, '--schedule', 'karras', '--schedule-shift', '3'],
+      'scheduleShift: the schedule karras has no such option; it has scheduleRho',
+    ],
+    [
+      'a nameless option',
+      () => [teacher, '--schedule-shift', '3'],
+      'scheduleShift: no schedule is named; name the one that it belongs to with --schedule',
+    ],
+    [
+      'an option out of range',
+      () => [teacher, '--schedule', 'flow', '--schedule-shift', '0'],
+      'schedule flow.shift: 0 is not a number in [0.01, 100]',
+    ],
+    ['a sampler for students', () => [teacher, '--sampler', 'lcm'], 'sampler: lcm takes what the network says for a sample, but'],
+    ['a sampler of another method', () => [student, '--sampler', 'ctm'], 'sampler: ctm is for students of ctm, but'],
+    ['levels of a student', () => [student, '--schedule', 'karras'], 'schedule: the student'],
+    ['a schedule of a finished student', () => [onnx, '--schedule', 'karras'], 'schedule: the finished student'],
     ['a mistyped flag', () => [teacher, '--sampler-ete', '1'], "unknown option '--sampler-ete' (Did you mean --sampler-eta?)"],
     ['a mistyped bundled model', () => ['digit-techer'], 'model: there is no digit-techer; did you mean digit-teacher?'],
     ['no model', () => [], "missing required argument 'model'"],

@@ -7,21 +7,18 @@ import { fillNormal, fillUniform, streamKey } from '../../engine/random/philox.t
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { type Executable, float32, type HostTensor, scalar } from '../../engine/run/runtime.ts';
 import type { Draw } from '../../engine/train/loss.ts';
-import type { Place, Sampler } from '../../engine/train/sampler.ts';
+import type { Place } from '../../engine/train/sampler.ts';
 import { constantScope } from '../../engine/train/weights.ts';
+import { clipped } from '../../samplers/clip.ts';
 import { guided } from '../../samplers/guidance.ts';
-import { sampler as samplerByName } from '../../samplers/index.ts';
-import { karras } from '../../samplers/karras.ts';
-import { placeOf } from '../../samplers/steps.ts';
+import { numbersAt, placeOf } from '../../samplers/steps.ts';
 import { builderOf, type Model } from './model.ts';
+import { type Solver, type SolverOptions, solverOf } from './solver.ts';
 
-export interface GeneratorOptions {
-  /** Sampler; default: `student` for a student, `heun` for a teacher. */
-  readonly sampler?: string;
-  readonly samplerOptions?: Readonly<Record<string, unknown>>;
-  /** Steps of a teacher's sampler. */
-  readonly steps?: number;
+export interface GeneratorOptions extends SolverOptions {
   readonly guidance?: number;
+  /** Bound of the denoised sample at every step; 0 for none. */
+  readonly clip?: number;
   readonly batch?: number;
   readonly threads?: number;
 }
@@ -50,24 +47,21 @@ interface Step {
   readonly used: ReadonlySet<string>;
 }
 
-/** Prepares sampling. Errors: an unknown sampler, or guidance without classes. */
+/** Prepares sampling. Errors: those of `solverOf`, or guidance without classes. */
 export function openGenerator(model: Model, options: GeneratorOptions = {}): Generator {
   const { card } = model;
-  const name = options.sampler ?? (card.levels ? 'student' : 'heun');
-  const own = name === 'student' && card.noise ? { noise: card.noise } : {};
-  const solver = samplerByName(name, { ...own, ...options.samplerOptions });
+  const solver = solverOf(model, options);
+  const { name, sampler, levels } = solver;
   if ((options.guidance ?? 1) !== 1 && card.sample.classes === 0)
     throw new InputError(`sample: guidance ${options.guidance} needs a model with classes`);
-  const steps = options.steps ?? 18;
-  const levels = card.levels && name === 'student' ? card.levels : karras(card.schedule).levels(steps);
-  const places = levels.map((_, i) => placeOf(i, levels[i + 1] ?? 0));
+  const places = levels.map((_, i) => placeOf(i, levels[i + 1] ?? 0, sampler.opening));
   const compiled = new Map<Place, Promise<Step>>();
   const stepAt = (place: Place): Promise<Step> => {
     if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, place, options));
     return compiled.get(place)!;
   };
   return {
-    nfe: places.reduce((sum, place) => sum + solver.evaluations(place), 0) * ((options.guidance ?? 1) === 1 ? 1 : 2),
+    nfe: places.reduce((sum, place) => sum + sampler.evaluations(place), 0) * ((options.guidance ?? 1) === 1 ? 1 : 2),
     sampler: name,
     async generate({ labels, n, seed, onProgress }) {
       const size = card.sample.shape.reduce((a, b) => a * b, 1);
@@ -76,7 +70,7 @@ export function openGenerator(model: Model, options: GeneratorOptions = {}): Gen
       for (let first = 0; first < n; first += batch) {
         const count = Math.min(batch, n - first);
         const label = labels ? oneHot(labels, first, count, card.sample.classes) : null;
-        out.set(await walk({ model, levels, places, stepAt, first, count, label, seed }), first * size);
+        out.set(await walk({ model, solver, places, stepAt, first, count, label, seed }), first * size);
         onProgress?.(first + count);
         await new Promise((resolve) => setImmediate(resolve)); // a run blocks the event loop: let signals through
       }
@@ -90,7 +84,7 @@ export function openGenerator(model: Model, options: GeneratorOptions = {}): Gen
 
 interface Walk {
   readonly model: Model;
-  readonly levels: readonly number[];
+  readonly solver: Solver;
   readonly places: readonly Place[];
   readonly stepAt: (place: Place) => Promise<Step>;
   readonly first: number;
@@ -98,7 +92,7 @@ interface Walk {
   readonly label: HostTensor | null;
   readonly seed: number;
 }
-async function walk({ model, levels, places, stepAt, first, count, label, seed }: Walk): Promise<Float32Array> {
+async function walk({ model, solver: { sampler, levels }, places, stepAt, first, count, label, seed }: Walk): Promise<Float32Array> {
   const shape = [count, ...model.card.sample.shape];
   const noise = sampleNoise(shape, seed, 0, first);
   const start = float32(
@@ -114,6 +108,7 @@ async function walk({ model, levels, places, stepAt, first, count, label, seed }
       'level/next': scalar(levels[i + 1] ?? 0),
       'level/steps': scalar(levels.length),
     };
+    for (const [key, value] of Object.entries(numbersAt(sampler, levels, i))) feeds[`number/${key}`] = scalar(value);
     for (const key of step.carried) feeds[`carry/${key}`] = carry?.[key] ?? start;
     for (const d of step.draws)
       feeds[`draw/${d.name}`] = draw(d.kind, `sample/${d.name}`, [count, ...(d.shape.slice(1) as number[])], seed, i + 1, first);
@@ -142,11 +137,16 @@ export function oneHot(labels: ArrayLike<number>, first: number, count: number, 
   return float32(data, [count, classes]);
 }
 
-async function compileStep(model: Model, solver: Sampler, place: Place, options: GeneratorOptions): Promise<Step> {
+async function compileStep(model: Model, { sampler, levels }: Solver, place: Place, options: GeneratorOptions): Promise<Step> {
   const { sample } = model.card;
   const network = builderOf(model.card)(constantScope(model.weights));
   const condition = sample.classes > 0 ? { label: input('label', ['N', sample.classes]) } : {};
-  const denoise = guided((x, sigma, given) => network.denoise(x, sigma, given), options.guidance ?? 1);
+  const { guidance = 1, clip = 0 } = options;
+  // What a sampler tells the network stands beside the null condition too.
+  const denoise = clipped(
+    (x, sigma, told = {}) => guided((...given) => network.denoise(...given), guidance, told)(x, sigma, { ...condition, ...told }),
+    clip,
+  );
   const draws: Step['draws'][number][] = [];
   const declare =
     (kind: 'normal' | 'uniform') =>
@@ -156,15 +156,16 @@ async function compileStep(model: Model, solver: Sampler, place: Place, options:
     };
   const drawing: Draw = { normal: declare('normal'), uniform: declare('uniform'), condition: () => ({}) };
   const carried = Object.fromEntries(
-    Object.entries(solver.start(input('carry/x', ['N', ...sample.shape]))).map(([key, t]) => [key, input(`carry/${key}`, t.shape)]),
+    Object.entries(sampler.start(input('carry/x', ['N', ...sample.shape]))).map(([key, t]) => [key, input(`carry/${key}`, t.shape)]),
   );
-  const levels = {
+  const around = {
     previous: input('level/previous', []),
     sigma: input('level/sigma', []),
     next: input('level/next', []),
     steps: input('level/steps', []),
+    numbers: Object.fromEntries(Object.keys(numbersAt(sampler, levels, 0)).map((key) => [key, input(`number/${key}`, [])])),
   };
-  const outputs = solver.step((x, sigma) => denoise(x, sigma, condition), carried as never, levels, drawing, place);
+  const outputs = sampler.step(denoise, carried as never, around, drawing, place);
   const used = new Set(topological(Object.values(outputs)).flatMap((node) => leafOf(node.outputs[0]!)?.label ?? []));
   const runtime = ortRuntime(options.threads ? { threads: options.threads } : {});
   const { step } = await runtime.compile({ step: { outputs, updates: new Map() } }, runtime.state({}));

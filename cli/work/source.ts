@@ -2,7 +2,9 @@
 import { InputError } from '../../engine/io/errors.ts';
 import type { SampleType } from '../../engine/train/network.ts';
 import { choice, options, real, type Values, whole } from '../../engine/train/options.ts';
+import type { SamplerFamily } from '../../engine/train/sampler.ts';
 import { samplers } from '../../samplers/index.ts';
+import { schedules } from '../../samplers/schedules.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
 import { type Generator, type GeneratorOptions, openGenerator } from './generator.ts';
 import { loadModel } from './model.ts';
@@ -12,7 +14,9 @@ import { openStudentFile } from './student-file.ts';
 export const drawingOptions = options({
   seed: whole(0, 'seed of the noise', { min: 0, max: 2 ** 31 - 1 }),
   sampler: choice(['auto', ...Object.keys(samplers)], 'auto', 'auto: student for a student, heun for a teacher'),
+  schedule: choice(['auto', ...Object.keys(schedules)], 'auto', 'list of noise levels; auto: that of the model'),
   steps: whole(0, "steps of a teacher's sampler; 0 for 18", { min: 0, max: 100_000 }),
+  clip: real(0, 'bound of what the network says at every step; 0 for none', { min: 0, max: 1000 }),
   guidance: real(1, 'scale of classifier-free guidance; 1 is none', { min: 0, max: 100 }),
   batch: whole(100, 'samples that are drawn at once', { min: 1 }),
   threads: whole(0, 'threads of ONNX Runtime; 0 for all cores', { min: 0, max: 256 }),
@@ -20,13 +24,16 @@ export const drawingOptions = options({
 export type DrawingOptions = Values<typeof drawingOptions>;
 export const drawing: Group<typeof drawingOptions> = { where: 'drawing', schema: drawingOptions };
 
-const capital = (name: string): string => `sampler${name[0]!.toUpperCase()}${name.slice(1)}`;
-/** Options of the samplers, under names led by `sampler`. */
-export const samplerGroups: readonly Group[] = Object.values(samplers).map(({ name, options: schema }) => ({
-  where: `sampler ${name}`,
-  schema,
-  rename: Object.fromEntries(Object.keys(schema.shape).map((option) => [option, capital(option)])),
-}));
+/** Options of families under names led by `lead`, so that those of all are flags of one command. */
+const groupsOf = (lead: string, families: Readonly<Record<string, Pick<SamplerFamily, 'name' | 'options'>>>): readonly Group[] =>
+  Object.values(families).map(({ name, options: schema }) => ({
+    where: `${lead} ${name}`,
+    schema,
+    rename: Object.fromEntries(Object.keys(schema.shape).map((option) => [option, `${lead}${option[0]!.toUpperCase()}${option.slice(1)}`])),
+  }));
+const [ofSamplers, ofSchedules] = [groupsOf('sampler', samplers), groupsOf('schedule', schedules)];
+/** Options of the samplers, under names led by `sampler`, and of the schedules, led by `schedule`. */
+export const samplerGroups: readonly Group[] = [...ofSamplers, ...ofSchedules];
 
 /** What draws samples, and what is known of it. */
 export interface Source {
@@ -47,40 +54,49 @@ export async function openSource(spec: string, flat: Flat): Promise<Source> {
   if (spec.endsWith('.onnx')) return openFinished(spec, values, flat);
   const model = await loadModel(spec);
   const name = values.sampler === 'auto' ? (model.card.levels ? 'student' : 'heun') : values.sampler;
-  const { batch, threads, guidance, steps } = values;
-  if (model.card.levels && name === 'student' && steps > 0)
-    throw new InputError(
-      `steps: the student ${spec} has levels of its own (${model.card.levels.join(', ')}); leave --steps out, or choose a sampler with --sampler`,
-    );
+  const { batch, threads, guidance, steps, clip, schedule } = values;
   const chosen: GeneratorOptions = {
     sampler: name,
     samplerOptions: samplerOptions(name, flat),
+    scheduleOptions: ownOptions('schedule', schedule, flat),
     batch,
     threads,
     guidance,
+    clip,
+    ...(schedule === 'auto' ? {} : { schedule }),
     ...(steps > 0 ? { steps } : {}),
   };
   return { name: spec, sample: model.card.sample, data: model.card.data, generator: openGenerator(model, chosen) };
 }
 
 async function openFinished(spec: string, { batch, threads }: DrawingOptions, flat: Flat): Promise<Source> {
-  const fixed = ['sampler', 'steps', 'guidance', ...Object.keys(flat).filter((name) => /^sampler[A-Z]/.test(name))];
+  const fixed = [
+    'sampler',
+    'schedule',
+    'steps',
+    'guidance',
+    'clip',
+    ...Object.keys(flat).filter((name) => /^(sampler|schedule)[A-Z]/.test(name)),
+  ];
   const idle = fixed.find((name) => flat[name] !== undefined);
   if (idle) throw new InputError(`${idle}: the finished student ${spec} has its levels inside; leave this option out`);
   const { sample, metadata, generator } = await openStudentFile(spec, { batch, threads });
   return { name: spec, sample, data: metadata['data'] ?? '', generator };
 }
 
-/** Errors: an option of another sampler. */
-function samplerOptions(name: string, flat: Flat): Readonly<Record<string, unknown>> {
-  const group = samplerGroups[Object.keys(samplers).indexOf(name)]!;
-  const own = Object.values(group.rename ?? {});
-  const foreign = Object.keys(flat).find((key) => /^sampler[A-Z]/.test(key) && !own.includes(key));
+/** The options that were given of a sampler or schedule; what is not given is left to it. Errors: an option of another one. */
+function ownOptions(lead: 'sampler' | 'schedule', name: string, flat: Flat): Readonly<Record<string, unknown>> {
+  const group = (lead === 'sampler' ? ofSamplers : ofSchedules).find(({ where }) => where === `${lead} ${name}`);
+  const own = Object.values(group?.rename ?? {});
+  const led = new RegExp(`^${lead}[A-Z]`);
+  const foreign = Object.keys(flat).find((key) => led.test(key) && !own.includes(key));
+  if (foreign && !group) throw new InputError(`${foreign}: no ${lead} is named; name the one that it belongs to with --${lead}`);
   if (foreign)
     throw new InputError(
-      `${foreign}: the sampler ${name} has no such option; ${own.length > 0 ? `it has ${own.join(', ')}` : 'it has none'}`,
+      `${foreign}: the ${lead} ${name} has no such option; ${own.length > 0 ? `it has ${own.join(', ')}` : 'it has none'}`,
     );
-  // What is not given is left to the model's card.
-  const given = Object.entries(valuesOf(group, flat)).filter(([option]) => flat[group.rename?.[option] ?? option] !== undefined);
-  return Object.fromEntries(given);
+  const given = Object.entries(group ? valuesOf(group, flat) : {});
+  return Object.fromEntries(given.filter(([option]) => flat[group?.rename?.[option] ?? option] !== undefined));
 }
+/** The options of a sampler. Errors as in `ownOptions`. */
+export const samplerOptions = (name: string, flat: Flat): Readonly<Record<string, unknown>> => ownOptions('sampler', name, flat);
