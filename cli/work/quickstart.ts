@@ -125,7 +125,7 @@ export async function quickstart(request: QuickstartRequest): Promise<Metrics | 
     const shown = await drawFrom(teacher, COLUMNS, seed, threads);
     const metrics = metricsOf(
       request,
-      result,
+      { ...result, seconds: await secondsOf(folder) },
       student,
       scores,
       shown,
@@ -144,6 +144,10 @@ export async function quickstart(request: QuickstartRequest): Promise<Metrics | 
     await evaluation.close();
   }
 }
+
+/** Seconds of training, those before a resumed run went on included. */
+const secondsOf = async (folder: string): Promise<number> =>
+  (await readLog(folder)).reduce((seconds, line) => ('seconds' in line ? line.seconds : seconds), 0);
 
 function metricsOf(
   { plan, samples }: QuickstartRequest,
