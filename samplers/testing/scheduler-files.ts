@@ -24,6 +24,7 @@ export interface SchedulerFile {
 }
 export interface SchedulerRun {
   readonly num_inference_steps: number;
+  readonly model_calls: number;
   readonly set_timesteps: Readonly<Record<string, number | null>>;
   readonly step: Readonly<Record<string, number>>;
 }
