@@ -1,0 +1,80 @@
+/** @file The stages of `npm run results`: rows of reference, the sweep over all methods, and the long runs of the best. */
+import { clock } from '../../cli/output.ts';
+import type { Loss } from '../../engine/train/loss.ts';
+import { bestOf, estimate, type Job, longJob, longJobs, type Sums, sweepJobs } from './jobs.ts';
+import { isDone, type Row, readRow, readRows } from './record.ts';
+import { makeReference, missingReferences } from './references.ts';
+import type { Settings } from './settings.ts';
+import { makeRow, type Places, sharedPairs } from './training.ts';
+
+export interface Context {
+  readonly settings: Settings;
+  readonly sums: Sums;
+  readonly places: Places;
+  readonly methods: readonly Loss[];
+  /** Only tell what would be done. */
+  readonly dry: boolean;
+  say(line: string): void;
+}
+
+/** Makes the rows of jobs that are missing; a method that fails gets a row that says why, and the next one has its turn. */
+async function work(jobs: readonly Job[], { settings, sums, places, dry, say }: Context): Promise<number> {
+  let planned = 0;
+  for (const [i, job] of jobs.entries()) {
+    const before = await readRow(places.results, job);
+    const seconds = estimate(job, before, settings);
+    planned += seconds;
+    const name = `${job.stage} ${i + 1}/${jobs.length} ${job.id}`;
+    if (isDone(before, job.settings)) say(`${name}: is there`);
+    else if (dry)
+      say(`${name}: ${job.plan.run.steps} steps of ${job.plan.run.batch}, about ${clock(seconds)}${job.needsPairs ? ', needs pairs' : ''}`);
+    else {
+      say(`${name}: ${job.plan.run.steps} steps of ${job.plan.run.batch}`);
+      const row = await makeRow(
+        job,
+        settings,
+        places,
+        () => sharedPairs(settings, sums.teacher, places),
+        (line) => say(`  ${line}`),
+      );
+      say(`  ${told(row)}`);
+    }
+  }
+  return planned;
+}
+
+const told = ({ failure, scores, training }: Row): string =>
+  failure
+    ? `failed: ${failure}`
+    : `${scores!.heldOut.toFixed(3)} held-out, ${scores!.training.toFixed(3)} training, ${clock(training!.seconds)} of training`;
+
+/** Seconds of one sample's evaluation by the teacher, roughly: a training image takes a student about six of them. */
+const PER_EVALUATION = 1 / 6;
+
+async function references({ settings, sums, places, dry, say }: Context): Promise<number> {
+  const missing = await missingReferences(settings, sums.teacher, places);
+  const evaluations = settings.evaluations.reduce((sum, count) => sum + count, 0) * settings.samples;
+  for (const planned of missing) {
+    say(`reference ${planned.id}`);
+    const failure = dry ? null : await makeReference(planned, places);
+    if (failure) say(`  failed: ${failure}`);
+  }
+  return missing.length > 0 ? (evaluations * PER_EVALUATION) / settings.imagesPerSecond : 0;
+}
+
+/** Seconds as in `sweep`. */
+export async function long(context: Context): Promise<number> {
+  const { methods, settings, sums, places, say } = context;
+  const sweep = (await readRows(places.results, 'sweep')).filter(({ id }) => methods.some(({ name }) => name === id));
+  const jobs = longJobs(methods, sweep, settings, sums);
+  if (jobs.length === 0) say('long: the sweep has no rows yet, so that its best methods are not known');
+  const planned = await work(jobs, context);
+  const first = new Set(jobs.map(({ id }) => id));
+  const [best] = bestOf((await readRows(places.results, 'long')).filter(({ id }) => first.has(id)));
+  const loss = best && methods.find(({ name }) => name === best.id);
+  return loss ? planned + (await work([longJob(loss, settings, sums, settings.seed + 1)], context)) : planned;
+}
+
+/** Rows of reference, then every method. @returns the seconds that were expected of what was missing */
+export const sweep = async (context: Context): Promise<number> =>
+  (await references(context)) + (await work(sweepJobs(context.methods, context.settings, context.sums), context));
