@@ -38,7 +38,18 @@ export {
 } from './engine/run/runtime.ts';
 
 // Methods: what a loss, a network, a schedule and a sampler are, and how their options are declared.
-export { type Draw, defineLoss, type Loss, type Phase, type Scene, type Start } from './engine/train/loss.ts';
+export {
+  type Draw,
+  defineLoss,
+  type Expert,
+  type Form,
+  type Loss,
+  type Moment,
+  type Pair,
+  type Phase,
+  type Scene,
+  type Start,
+} from './engine/train/loss.ts';
 export {
   type Condition,
   type Denoiser,
@@ -69,7 +80,7 @@ export {
   wholes,
 } from './engine/train/options.ts';
 export { type Carry, defineSampler, type Levels, type Place, type Sampler, type SamplerFamily } from './engine/train/sampler.ts';
-export type { NoiseSchedule } from './engine/train/schedule.ts';
+export { defineSchedule, type LevelRange, type NoiseSchedule, type ScheduleFamily } from './engine/train/schedule.ts';
 
 // Training.
 export { type Average, parseAverage } from './engine/train/averages.ts';
@@ -89,6 +100,8 @@ export * as terms from './losses/terms.ts';
 export { guided } from './samplers/guidance.ts';
 export { sampler, samplers } from './samplers/index.ts';
 export { type KarrasOptions, karras, karrasOptions, studentLevels } from './samplers/karras.ts';
+export * as paths from './samplers/paths.ts';
+export { scheduleLevels, schedules } from './samplers/schedules.ts';
 export { unroll } from './samplers/unroll.ts';
 
 // Networks, exact teachers, the layers of networks, and foreign parametrisations as denoisers.
@@ -109,7 +122,17 @@ export { DATASET_SPECS, loadDataset } from './data/registry.ts';
 
 // Metrics.
 export { type DigitEvaluation, type DigitScores, evaluateDigits, FRECHET_NAME, openDigitEvaluation } from './eval/digits.ts';
+export {
+  type Evaluation,
+  type EvaluationOptions,
+  evaluateSamples,
+  frechetName,
+  type Generated,
+  openEvaluation,
+  type Scores,
+} from './eval/evaluation.ts';
 export { frechetDistance, frechetFromFeatures } from './eval/frechet.ts';
+export { type Manifold, manifoldOf, type PrecisionRecall, precisionRecall } from './eval/manifold/precision-recall.ts';
 export { type Moments, moments, momentsAccumulator } from './eval/moments.ts';
 export { openPool } from './eval/pool.ts';
 
