@@ -5,13 +5,15 @@ import { toBytes } from '../../data/bytes.ts';
 import { grid } from '../../data/image.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
 import { fileFailure } from '../../engine/io/failures.ts';
-import { keepLast, saveCheckpoint } from '../../engine/train/checkpoint.ts';
+import { checkpointPath, keepLast, saveCheckpoint } from '../../engine/train/checkpoint.ts';
 import type { Logs } from '../../engine/train/logs.ts';
 import type { StepReport, Trainer } from '../../engine/train/trainer.ts';
 import type { Weights } from '../../engine/train/weights.ts';
+import { type Best, COMPARED } from './best-checkpoint.ts';
+import { openWatch, type Watch } from './divergence.ts';
 import { openGenerator } from './generator.ts';
 import { type CheckpointMeta, MODEL_FILE, type Model, saveModel, weightsOf } from './model.ts';
-import { cardOf, keptPlayers, type RunRequest } from './run.ts';
+import { cardOf, keptPlayers, type RunRequest, type RunResult } from './run.ts';
 import { evaluationOf, type ModelEvaluation } from './scores.ts';
 
 /** Rows of the sample pictures, and the width in pixels to which images are enlarged. */
@@ -32,11 +34,17 @@ export class BetweenSteps {
   /** A checkpoint was due at a step that was skipped. */
   private owed = false;
   private evaluation: ModelEvaluation | null = null;
+  private bestSoFar: Best | null;
+  private readonly watch: Watch;
 
-  constructor(request: RunRequest, trainer: Trainer, logs: Logs) {
+  /** @param best of what the run held when it began */
+  constructor(request: RunRequest, trainer: Trainer, logs: Logs, best: Best | null) {
     this.request = request;
     this.trainer = trainer;
     this.logs = logs;
+    this.bestSoFar = best;
+    const values = cardOf(request, trainer).sample.shape.reduce((n, d) => n * d, 1);
+    this.watch = openWatch(request.plan, trainer.skipped, values);
     this.firstStep = trainer.step;
     this.skippedBefore = trainer.skipped;
   }
@@ -53,6 +61,7 @@ export class BetweenSteps {
     });
     const due = (every: number): boolean => every > 0 && (report.step % every === 0 || report.step === run.steps);
     if (due(run.logEvery)) this.logs.step({ ...report, seconds: (now - this.started) / 1000 });
+    this.tell(this.watch.step(report));
     await this.saveIfGood(due(run.checkpointEvery), report.skipped > this.skippedBefore);
     this.skippedBefore = report.skipped;
     if (due(run.sampleEvery)) await this.samples();
@@ -79,17 +88,30 @@ export class BetweenSteps {
     await this.evaluation?.close();
   }
 
+  /** The best checkpoint, which is kept whatever comes after it. */
+  get best(): RunResult['best'] {
+    return this.bestSoFar && { ...this.bestSoFar, path: checkpointPath(this.request.folder, this.bestSoFar.step) };
+  }
+
+  private tell(text: string | null): void {
+    if (text !== null) this.request.onEvent?.({ kind: 'note', text });
+  }
+
   /** A checkpoint, and the model by itself. */
   async save(): Promise<void> {
     if (this.savedAt === this.trainer.step) return;
-    const { folder, plan } = this.request;
+    const { folder } = this.request;
     const { card, weights } = await this.model();
     const meta: CheckpointMeta = { players: keptPlayers(this.request), card };
     const path = await saveCheckpoint(folder, { snapshot: await this.trainer.snapshot(), trainer: this.trainer, meta: { ...meta } });
     await saveModel(join(folder, MODEL_FILE), card, weights);
-    await keepLast(folder, plan.run.keep);
+    await this.prune();
     this.savedAt = this.trainer.step;
     this.request.onEvent?.({ kind: 'checkpoint', path, step: this.trainer.step });
+  }
+
+  private async prune(): Promise<void> {
+    await keepLast(this.request.folder, this.request.plan.run.keep, this.bestSoFar ? [this.bestSoFar.step] : []);
   }
 
   /** Some samples of each class (or forty without classes), from the same noise every time. */
@@ -126,9 +148,21 @@ export class BetweenSteps {
     const scores = await this.evaluation.run({ model: await this.model(), n: evaluateSamples, seed, threads });
     this.logs.scores(this.trainer.step, {
       frechetHeldOut: scores.frechet.heldOut,
-      frechetTraining: scores.frechet.training,
+      [COMPARED]: scores.frechet.training,
       classAccuracy: scores.classAccuracy,
     });
     this.request.onEvent?.({ kind: 'scores', step: this.trainer.step, scores });
+    await this.compare(scores.frechet.training);
+  }
+
+  /** Keeps the checkpoint of a new best, which is saved for this where none was due. */
+  private async compare(distance: number): Promise<void> {
+    const { step } = this.trainer;
+    const before = this.bestSoFar?.distance ?? null;
+    this.tell(this.watch.scored(step, distance, before));
+    if (!Number.isFinite(distance) || (before !== null && distance >= before)) return;
+    this.bestSoFar = { step, distance };
+    await this.save();
+    await this.prune(); // where it was saved before, the one that was best until now
   }
 }

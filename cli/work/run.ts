@@ -4,6 +4,7 @@ import { InputError } from '../../engine/io/errors.ts';
 import { mainPlayers, scalarsOf } from '../../engine/train/loss.ts';
 import type { SampleType } from '../../engine/train/network.ts';
 import type { StepReport } from '../../engine/train/trainer.ts';
+import type { Best } from './best-checkpoint.ts';
 import type { Model, ModelCard } from './model.ts';
 import type { Plan } from './plan.ts';
 import type { Scores } from './scores.ts';
@@ -36,6 +37,8 @@ export interface RunResult {
   readonly seconds: number;
   /** False where the signal stopped it early. */
   readonly finished: boolean;
+  /** The checkpoint with the smallest distance of those that were evaluated; null without evaluations. */
+  readonly best: (Best & { readonly path: string }) | null;
 }
 
 /** Which players are kept in the end. */

@@ -17,6 +17,7 @@ import { checkWeights } from '../../engine/train/weights.ts';
 import { discriminatorHead } from '../../models/discriminator.ts';
 import { levelHead } from '../../models/level-head.ts';
 import { karras } from '../../samplers/karras.ts';
+import { bestOf } from './best-checkpoint.ts';
 import { BetweenSteps } from './between-steps.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
@@ -123,7 +124,7 @@ async function run(request: RunRequest, trainer: Trainer): Promise<RunResult> {
   const logs = await openLogs(folder, { fromStep: trainer.step });
   const batches = openBatches(split.train, { batchSize: batch, seed, flip: split.train.mayFlip });
   const pairs = learnsFromPairs(plan.loss, plan.options) ? await openPairs(plan.run.pairs, cardOf(request, trainer).sample, seed) : null;
-  const between = new BetweenSteps(request, trainer, logs);
+  const between = new BetweenSteps(request, trainer, logs, await bestOf(folder));
   const start = performance.now();
   try {
     await trainer.run({
@@ -140,8 +141,11 @@ async function run(request: RunRequest, trainer: Trainer): Promise<RunResult> {
       onStep: (report) => between.after(report),
     });
     await between.save();
+    const { best } = between;
+    if (best) request.onEvent?.({ kind: 'note', text: `best: step ${best.step}, distance ${best.distance.toPrecision(4)}, ${best.path}` });
     return {
       folder,
+      best,
       model: await between.model(),
       step: trainer.step,
       seconds: (performance.now() - start) / 1000,

@@ -14,6 +14,8 @@ export interface CheckpointPlace {
 
 export const checkpointsFolder = (run: string): string => join(run, 'checkpoints');
 export const checkpointName = (step: number): string => `step-${String(step).padStart(7, '0')}`;
+/** Where the checkpoint of a step lies. */
+export const checkpointPath = (run: string, step: number): string => join(checkpointsFolder(run), checkpointName(step));
 /** A hidden name for a folder that is being written or removed. */
 export const temporaryPath = (run: string, step: number): string =>
   join(checkpointsFolder(run), `.${checkpointName(step)}-${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
@@ -58,7 +60,7 @@ export async function latestCheckpoint(run: string): Promise<LatestCheckpoint | 
 /** Puts a finished folder in the place of its step. What was there (the run came this way before) goes only then. */
 export async function putInPlace(temporary: string, run: string, step: number): Promise<string> {
   const folder = checkpointsFolder(run);
-  const path = join(folder, checkpointName(step));
+  const path = checkpointPath(run, step);
   const old = join(folder, `.${checkpointName(step)}${REPLACED}`);
   const replaces = await rename(path, old).then(
     () => true,
@@ -98,15 +100,15 @@ const writtenAt = async ({ path }: CheckpointPlace): Promise<number> =>
 
 /**
  * Removes all checkpoints but `keep`: the one written last, which need not be the one of the highest step where a run went on from before a
- * damaged one, and the others of the highest steps.
+ * damaged one, and the others of the highest steps. Those of the steps to `spare` stay beside them.
  * @returns what was removed
  */
-export async function keepLast(run: string, keep: number): Promise<CheckpointPlace[]> {
+export async function keepLast(run: string, keep: number, spare: readonly number[] = []): Promise<CheckpointPlace[]> {
   if (!Number.isInteger(keep) || keep < 1) throw new RangeError(`checkpoints: cannot keep ${keep}; keep at least 1`);
   const dated = await Promise.all((await listCheckpoints(run)).map(async (place) => ({ place, at: await writtenAt(place) })));
   const last = dated.toSorted((a, b) => b.at - a.at || b.place.step - a.place.step)[0]?.place;
   const others = dated.flatMap(({ place }) => (place === last ? [] : [place]));
-  const removed = others.slice(0, Math.max(0, others.length - (keep - 1)));
+  const removed = others.slice(0, Math.max(0, others.length - (keep - 1))).filter(({ step }) => !spare.includes(step));
   for (const { path, step } of removed) {
     const aside = temporaryPath(run, step);
     await rename(path, aside); // half removed it must not look like a checkpoint

@@ -324,6 +324,14 @@ describe('which are kept', () => {
     await expect(keepLast(run, 0)).rejects.toThrow(RangeError);
   });
 
+  test('those that are spared stay beside them', async () => {
+    for (const step of [1, 2, 3, 4]) await saveCheckpoint(run, content(step));
+    expect((await keepLast(run, 1, [2])).map(({ step }) => step)).toEqual([1, 3]);
+    expect(inFolder()).toEqual(['step-0000002', 'step-0000004']);
+    expect(await keepLast(run, 1, [4, 2])).toEqual([]);
+    expect((await keepLast(run, 1)).map(({ step }) => step)).toEqual([2]);
+  });
+
   test('the one written last stays even where a damaged one has a higher step', async () => {
     const [low, high] = [await saveCheckpoint(run, content(1)), await saveCheckpoint(run, content(5))];
     for (const path of [low, high]) utimesSync(join(path, 'manifest.json'), 1e9, 1e9); // written long ago

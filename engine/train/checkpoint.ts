@@ -17,6 +17,7 @@ import { type Layout, layoutSize, unpackWeights, type Weights } from './weights.
 export { type CheckpointFacts, readFacts } from './checkpoint-facts.ts';
 export {
   type CheckpointPlace,
+  checkpointPath,
   keepLast,
   type LatestCheckpoint,
   latestCheckpoint,
