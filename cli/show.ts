@@ -26,9 +26,9 @@ export function showRun(steps: number, json: boolean): (event: RunEvent) => void
       );
     } else if (event.kind === 'samples') say(`samples at step ${event.step}: ${event.path}`);
     else if (event.kind === 'scores') {
-      const { frechet, classAccuracy, floor } = event.scores;
+      const { metric, frechet, classAccuracy, floor } = event.scores;
       say(
-        `step ${event.step}: Fréchet distance (digit classifier) ${short(frechet.heldOut)} held-out, ${short(frechet.training)} training (floor ${short(floor)}), class accuracy ${classAccuracy === null ? '–' : short(classAccuracy)}`,
+        `step ${event.step}: ${metric} ${short(frechet.heldOut)} held-out, ${short(frechet.training)} training (floor ${short(floor)}), class accuracy ${classAccuracy === null ? '–' : short(classAccuracy)}`,
       );
     } else if (event.kind === 'note') say(event.text);
   };

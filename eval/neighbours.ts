@@ -11,8 +11,8 @@ export interface Neighbours {
 
 // References that pass by all queries while they stay in the cache: about 256 KiB of float32.
 const blockValues = 65_536;
-// Values between two looks at whether a reference is already too far away.
-const stride = 64;
+/** Values between two looks at whether a reference is already too far away: a quarter of a short one, 64 of a long one. */
+const strideOf = (d: number): number => Math.max(4, Math.min(64, 4 * Math.floor(d / 16)));
 
 /**
  * The nearest of m references [m, d] for each of n queries [n, d]. Sums squared differences in float64: the shortcut
@@ -59,6 +59,7 @@ function searchBlock(
 
 /** Σ (a − b)², or some partial sum that is at least `limit` already. Four sums at a time: one alone waits for every addition. */
 export function squaredDistance(a: Features, fromA: number, b: Features, fromB: number, d: number, limit: number): number {
+  const stride = strideOf(d);
   let sum = 0;
   let k = 0;
   for (const whole = d - (d % 4); k < whole; ) {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Dataset } from '../data/dataset.ts';
 import { loadDigits } from '../data/digits.ts';
 import { InputError } from '../engine/io/errors.ts';
-import { digitClassifier } from './features/classifier.ts';
+import { classifierExtractor } from './features/classifier.ts';
 import type { Extraction } from './features/extractor.ts';
 import { CHUNK, openPool } from './pool.ts';
 
@@ -14,7 +14,7 @@ let images: Uint8Array;
 beforeAll(async () => {
   digits = (await loadDigits()).heldOut;
   images = digits.images.subarray(0, N * 784);
-  const extractor = await digitClassifier();
+  const extractor = await classifierExtractor('digits');
   direct = await extractor.features(images, N);
   await extractor.close();
 });
@@ -32,7 +32,7 @@ describe.each([1, 2])('openPool with %i threads', (threads) => {
   test('a mistake in a thread is still a mistake of the user', async () => {
     const wrong = pool.features(new Uint8Array(12), 1, 'digit classifier');
     await expect(wrong).rejects.toThrow(InputError);
-    await expect(wrong).rejects.toThrow('it takes 28x28x1 digits');
+    await expect(wrong).rejects.toThrow('it takes images of 28x28x1');
     // and the thread goes on
     expect((await pool.features(images.subarray(0, 784), 1, 'digit classifier')).features.length).toBe(64);
   });

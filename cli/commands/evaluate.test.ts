@@ -45,6 +45,8 @@ test('a folder of held-out digits: the numbers of the evaluation itself, though 
     frechetHeldOut: wanted.frechet.heldOut,
     frechetTraining: wanted.frechet.training,
     floor: wanted.floor,
+    precision: wanted.precision,
+    recall: wanted.recall,
     classAccuracy: wanted.classAccuracy,
     extractor: 'digit classifier',
     extractorSha256: wanted.checksum,
@@ -72,9 +74,11 @@ test('a model: its settings beside the numbers, in words that promise no FID; fe
   expect(code).toBe(0);
   expect(stdout).toMatch(/^40 samples of .*student: seed 3, sampler student, guidance 1, NFE 1, [\d.e+]+ images\/s\n/);
   expect(stdout).toMatch(
-    /Fréchet distance \(digit classifier\): [\d.e+]+ to held-out, [\d.e+]+ to training digits; floor 0\.52\d* \(held-out to training\); it is no FID and compares only at equal n\n/,
+    /Fréchet distance \(digit classifier\): [\d.e+]+ to held-out, [\d.e+]+ to training images; floor 0\.52\d* \(held-out to training\); it is no FID and compares only at equal n\n/,
   );
-  expect(stdout).toMatch(/\nclass accuracy: [\d.]+\nnearest training digits of 2 samples: /);
+  expect(stdout).toMatch(
+    /\nprecision [\d.]+, recall [\d.]+: 3 neighbours in the features of at most 5,000 training images\nclass accuracy: [\d.]+\nnearest training images of 2 samples: /,
+  );
   expect(stdout).toMatch(/\nextractor: digit classifier, SHA-256 [0-9a-f]{64}\n$/);
   const { tensors, metadata } = await readSafetensors(save);
   expect([...tensors].map(([name, { shape }]) => [name, shape])).toEqual(
@@ -112,5 +116,5 @@ test('what is no digit, or not enough of it, is refused', async () => {
     [await writePictures(join(folder, 'eleven'), 2, 28, (i) => `${i}-${10 + i}.png`)],
     /evaluate: a sample is labelled 10; digits are 0 to 9\n$/,
   );
-  await refused([real, '--reference', 'cats'], /evaluate\.reference: "cats" is not one of digits\n$/);
+  await refused([real, '--reference', 'cats'], /evaluate\.reference: "cats" is not one of auto, digits, fashion-mnist\n$/);
 });

@@ -3,13 +3,23 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { toBytes } from '../../data/bytes.ts';
-import { FRECHET_NAME } from '../../eval/digits.ts';
+import { shippedClassifiers } from '../../eval/features/shipped.ts';
+import { NEIGHBOURS } from '../../eval/manifold/precision-recall.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
 import { addFlags, gather } from '../flags.ts';
 import { say, short } from '../output.ts';
 import { showPace } from '../show.ts';
 import { drawSamples, labelsFor } from '../work/drawing.ts';
-import { checkDigits, DIGIT_SHAPE, type Evaluation, evaluate, evaluationOptions, type Samples, saveFeatures } from '../work/evaluating.ts';
+import {
+  checkSamples,
+  type Evaluation,
+  evaluate,
+  evaluationOptions,
+  type Reference,
+  referenceFor,
+  type Samples,
+  saveFeatures,
+} from '../work/evaluating.ts';
 import { MODEL_FILE } from '../work/model.ts';
 import { checkWritable, readSampleFolder } from '../work/sample-files.ts';
 import { drawing, openSource, samplerGroups } from '../work/source.ts';
@@ -20,30 +30,32 @@ const GROUPS: readonly Group[] = [own as Group, drawing as Group, ...samplerGrou
 /** Samples, where they come from, and how they were drawn. */
 interface Given {
   readonly samples: Samples;
+  readonly reference: Reference;
   readonly settings: Readonly<Record<string, string | number | null>>;
   readonly notes: readonly string[];
 }
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
-    .description('measure samples: Fréchet distance, class accuracy, nearest training images')
+    .description('measure samples: Fréchet distance, precision, recall, class accuracy, nearest training images')
     .argument('<model>', 'as for sample; or a folder of .png files, named NNNNNN-CLASS.png where they have classes')
     .option('--save <file>', 'store features, logits and classes of the samples (.safetensors)')
     .option('--json', 'print one JSON object');
   addFlags(command, GROUPS);
   return command.action(async (model: string) => {
-    const { flat, own: given } = await gather(command, GROUPS, ['save', 'json']);
-    const { neighbours, reference } = valuesOf(own, flat);
+    const { flat, own: words } = await gather(command, GROUPS, ['save', 'json']);
+    const { neighbours } = valuesOf(own, flat);
     const { threads } = valuesOf(drawing, flat);
-    const save = given['save'] === undefined ? null : String(given['save']);
+    const save = words['save'] === undefined ? null : String(words['save']);
     if (save) await checkWritable(save);
-    const json = given['json'] === true;
-    const { samples, settings, notes } = (await isPictures(model)) ? await fromFolder(model, flat) : await fromModel(model, flat, json);
-    const evaluation = await evaluate({ samples, neighbours, threads });
-    const facts = { ...settings, reference, metric: FRECHET_NAME, ...scoresOf(evaluation) };
+    const json = words['json'] === true;
+    const given = (await isPictures(model)) ? await fromFolder(model, flat) : await fromModel(model, flat, json);
+    const { samples, reference, settings, notes } = given;
+    const evaluation = await evaluate({ reference, samples, neighbours, threads });
+    const facts = { ...settings, reference: reference.data, ...scoresOf(reference, evaluation) };
     if (save) await saveFeatures(save, evaluation, samples, asText(facts));
     if (json) say(JSON.stringify({ kind: 'evaluation', ...facts, nearest: nearestOf(evaluation) }));
-    else for (const line of [...notes, ...lines(model, settings, evaluation)]) say(line);
+    else for (const line of [...notes, ...lines(model, given, evaluation)]) say(line);
   });
 }
 
@@ -59,9 +71,10 @@ async function isPictures(spec: string): Promise<boolean> {
 }
 
 async function fromFolder(folder: string, flat: Flat): Promise<Given> {
-  const { images, n, labels } = await readSampleFolder(folder, DIGIT_SHAPE, flat['n'] === undefined ? null : valuesOf(own, flat).n);
+  const reference = referenceFor(valuesOf(own, flat).reference, '');
+  const { images, n, labels } = await readSampleFolder(folder, reference.shape, flat['n'] === undefined ? null : valuesOf(own, flat).n);
   const notes = labels ? [] : ['the names do not end in a class (as 000000-7.png does), so there is no class accuracy'];
-  return { samples: { images, n, labels }, settings: { samples: folder, n }, notes };
+  return { samples: { images, n, labels }, reference, settings: { samples: folder, n }, notes };
 }
 
 async function fromModel(spec: string, flat: Flat, json: boolean): Promise<Given> {
@@ -69,13 +82,18 @@ async function fromModel(spec: string, flat: Flat, json: boolean): Promise<Given
   const { seed, guidance } = valuesOf(drawing, flat);
   const source = await openSource(spec, flat);
   try {
-    checkDigits(spec, source.sample.shape, source.sample.classes);
+    const reference = referenceFor(valuesOf(own, flat).reference, source.data);
+    checkSamples(spec, reference, source.sample.shape, source.sample.classes);
     const labels = labelsFor(source, [], n);
     const { images, imagesPerSecond } = await drawSamples(source, { n, seed, labels }, json ? undefined : showPace());
     const { sampler, nfe } = source.generator;
-    const notes = source.data === 'digits' ? [] : [`${spec} was trained on ${source.data || 'unknown data'}; it is compared with digits`];
+    const notes =
+      source.data === reference.spec
+        ? []
+        : [`${spec} was trained on ${source.data || 'unknown data'}; it is compared with ${reference.spec}`];
     return {
       samples: { images: toBytes(images), n, labels },
+      reference,
       settings: { model: spec, n, seed, sampler, guidance, nfe, imagesPerSecond },
       notes,
     };
@@ -84,12 +102,15 @@ async function fromModel(spec: string, flat: Flat, json: boolean): Promise<Given
   }
 }
 
-const scoresOf = ({ scores: { frechet, floor, classAccuracy, checksum } }: Evaluation) => ({
+const scoresOf = ({ data }: Reference, { scores: { metric, frechet, floor, precision, recall, classAccuracy, checksum } }: Evaluation) => ({
+  metric,
   frechetHeldOut: frechet.heldOut,
   frechetTraining: frechet.training,
   floor,
+  precision,
+  recall,
   classAccuracy,
-  extractor: 'digit classifier',
+  extractor: shippedClassifiers[data].name,
   extractorSha256: checksum,
 });
 
@@ -103,8 +124,9 @@ function nearestOf({ scores: { nearest } }: Evaluation) {
 const asText = (facts: Readonly<Record<string, string | number | null>>): Record<string, string> =>
   Object.fromEntries(Object.entries(facts).flatMap(([name, value]) => (value === null ? [] : [[name, String(value)]])));
 
-function lines(spec: string, { n, seed, sampler, nfe, guidance, imagesPerSecond }: Given['settings'], evaluation: Evaluation): string[] {
-  const { frechet, floor, classAccuracy, checksum } = evaluation.scores;
+function lines(spec: string, { reference, settings }: Given, evaluation: Evaluation): string[] {
+  const { n, seed, sampler, nfe, guidance, imagesPerSecond } = settings;
+  const { metric, frechet, floor, precision, recall, classAccuracy, checksum } = evaluation.scores;
   const drawn =
     nfe === undefined
       ? ''
@@ -112,14 +134,19 @@ function lines(spec: string, { n, seed, sampler, nfe, guidance, imagesPerSecond 
   const nearest = nearestOf(evaluation);
   return [
     `${n} samples of ${spec}${drawn}`,
-    `${FRECHET_NAME}: ${short(frechet.heldOut)} to held-out, ${short(frechet.training)} to training digits; floor ${short(floor)} (held-out to training); it is no FID and compares only at equal n`,
+    `${metric}: ${short(frechet.heldOut)} to held-out, ${short(frechet.training)} to training images; floor ${short(floor)} (held-out to training); it is no FID and compares only at equal n`,
+    ...(precision === null || recall === null
+      ? []
+      : [
+          `precision ${short(precision)}, recall ${short(recall)}: ${NEIGHBOURS} neighbours in the features of at most 5,000 training images`,
+        ]),
     ...(classAccuracy === null ? [] : [`class accuracy: ${short(classAccuracy)}`]),
     ...(nearest
       ? [
-          `nearest training digits of ${nearest.samples} samples: median distance ${short(nearest.median)}, 5th percentile ${short(nearest.low)}; of held-out digits ${short(nearest.heldOut.median)} and ${short(nearest.heldOut.low)}`,
-          `${(100 * nearest.close).toFixed(1)} % are nearer than the nearest 5 % of held-out digits: about 5 % without copying, 100 % for copies`,
+          `nearest training images of ${nearest.samples} samples: median distance ${short(nearest.median)}, 5th percentile ${short(nearest.low)}; of held-out images ${short(nearest.heldOut.median)} and ${short(nearest.heldOut.low)}`,
+          `${(100 * nearest.close).toFixed(1)} % are nearer than the nearest 5 % of held-out images: about 5 % without copying, 100 % for copies`,
         ]
       : []),
-    `extractor: digit classifier, SHA-256 ${checksum}`,
+    `extractor: ${shippedClassifiers[reference.data].name}, SHA-256 ${checksum}`,
   ];
 }

@@ -1,60 +1,86 @@
-/** @file Measures samples, of a model or out of a folder, against a reference set: so far the handwritten digits. */
+/** @file Measures samples, of a model or out of a folder, against a reference set. */
 import { availableParallelism } from 'node:os';
 import { InputError } from '../../engine/io/errors.ts';
 import { fromBigInt64, fromFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
 import { choice, options, whole } from '../../engine/train/options.ts';
-import { type DigitScores, type Extract, openDigitEvaluation } from '../../eval/digits.ts';
-import { digitClassifier } from '../../eval/features/classifier.ts';
+import { type EvaluationOptions, evaluatedAs, openEvaluation, type Scores } from '../../eval/evaluation.ts';
 import type { Extraction } from '../../eval/features/extractor.ts';
+import { type ClassifiedData, classifiedData, shippedClassifiers } from '../../eval/features/shipped.ts';
+import { openSpread } from '../../eval/manifold/pool.ts';
 import { openPool } from '../../eval/pool.ts';
 
 export const evaluationOptions = options({
   n: whole(5000, 'samples; distances compare only at equal numbers', { min: 2 }),
-  reference: choice(['digits'], 'digits', 'real images that samples are compared with'),
+  reference: choice(
+    ['auto', ...classifiedData],
+    'auto',
+    'real images that samples are compared with; auto: those that the model was trained on, digits for a folder',
+  ),
   neighbours: whole(64, 'samples whose nearest training images are searched; 0 for none', { min: 0 }),
 });
-/** Shape of the digits. */
-export const DIGIT_SHAPE = [1, 28, 28] as const;
-const DIGIT_CLASSES = 10;
-const EXTRACTOR = 'digit classifier';
 
+/** A reference set: its name, where it is, and the samples that compare with it. */
+export interface Reference {
+  readonly data: ClassifiedData;
+  /** As the command line and configurations write it. */
+  readonly spec: string;
+  /** Shape and classes of a sample. */
+  readonly shape: readonly [number, number, number];
+  readonly classes: number;
+}
 export interface Samples {
-  /** [n,1,28,28], 0..255 */
+  /** [n, …shape], 0..255 */
   readonly images: Uint8Array;
   readonly n: number;
   readonly labels: Int32Array | null;
 }
 export interface EvaluationRequest {
+  readonly reference: Reference;
   readonly samples: Samples;
-  /** Samples whose nearest training digits are searched. */
+  /** Samples whose nearest training images are searched. */
   readonly neighbours: number;
   /** Threads that compute features; 0 for all cores. */
   readonly threads: number;
 }
 export interface Evaluation {
-  readonly scores: DigitScores;
-  /** Of the samples: features [n, 64] and logits [n, 10]. */
+  readonly scores: Scores;
+  /** Of the samples: features [n, d] and logits [n, classes]. */
   readonly extraction: Extraction;
 }
 
-/** Errors: samples that are no digits. */
-export function checkDigits(where: string, shape: readonly number[], classes: number): void {
-  if (shape.join() !== DIGIT_SHAPE.join())
-    throw new InputError(`evaluate: ${where} makes [${shape}], digits are [${DIGIT_SHAPE}]; give a model of digits`);
-  if (classes !== 0 && classes !== DIGIT_CLASSES)
-    throw new InputError(`evaluate: ${where} has ${classes} classes, digits have ${DIGIT_CLASSES}; give a model of digits`);
+/** The reference that is meant by the option, for samples of a model of the data set `trainedOn` (empty: unknown). */
+export function referenceFor(option: string, trainedOn: string): Reference {
+  const spec = option === 'auto' ? (evaluatedAs(trainedOn) ? trainedOn : 'digits') : option;
+  const data = evaluatedAs(spec)!;
+  const { size, network } = shippedClassifiers[data];
+  return { data, spec, shape: [1, size, size], classes: network.classes };
 }
 
-/** Compares samples with the digits. Errors: fewer than two samples, labels that are no digits. */
-export async function evaluate({ samples, neighbours, threads }: EvaluationRequest): Promise<Evaluation> {
-  const wrong = samples.labels?.find((label) => label >= DIGIT_CLASSES);
-  if (wrong !== undefined) throw new InputError(`evaluate: a sample is labelled ${wrong}; digits are 0 to ${DIGIT_CLASSES - 1}`);
-  const { extract, close } = await openExtraction(threads || availableParallelism());
+/** Errors: samples of another type than the reference. */
+export function checkSamples(where: string, reference: Reference, shape: readonly number[], classes: number): void {
+  const { data } = reference;
+  if (shape.join() !== reference.shape.join())
+    throw new InputError(`evaluate: ${where} makes [${shape}], ${data} are [${reference.shape}]; give a model of ${data}`);
+  if (classes !== 0 && classes !== reference.classes)
+    throw new InputError(`evaluate: ${where} has ${classes} classes, ${data} have ${reference.classes}; give a model of ${data}`);
+}
+
+/** The same for digits. */
+export const checkDigits = (where: string, shape: readonly number[], classes: number): void =>
+  checkSamples(where, referenceFor('digits', ''), shape, classes);
+
+/** Compares samples with real images. Errors: fewer than two samples, labels that the reference does not have. */
+export async function evaluate({ reference, samples, neighbours, threads }: EvaluationRequest): Promise<Evaluation> {
+  const { data, spec, classes } = reference;
+  const wrong = samples.labels?.find((label) => label >= classes);
+  if (wrong !== undefined) throw new InputError(`evaluate: a sample is labelled ${wrong}; ${data} are 0 to ${classes - 1}`);
+  const workers = openWorkers(data, threads || availableParallelism());
   const kept: Extraction[] = [];
-  const evaluation = await openDigitEvaluation({
+  const evaluation = await openEvaluation(spec, {
     neighbours,
+    spread: workers.spread,
     async extract(images, n) {
-      const extraction = await extract(images, n);
+      const extraction = await workers.extract(images, n);
       if (images === samples.images) kept.push(extraction);
       return extraction;
     },
@@ -64,18 +90,25 @@ export async function evaluate({ samples, neighbours, threads }: EvaluationReque
     return { scores, extraction: kept[0]! };
   } finally {
     await evaluation.close();
-    await close();
+    await workers.close();
   }
 }
 
-/** With more than one thread a pool; it gives the same bits. */
-async function openExtraction(threads: number): Promise<{ readonly extract: Extract; close(): Promise<void> }> {
-  if (threads > 1) {
-    const pool = openPool({ threads });
-    return { extract: (images, n) => pool.features(images, n, EXTRACTOR), close: () => pool.close() };
-  }
-  const extractor = await digitClassifier();
-  return { extract: (images, n) => extractor.features(images, n), close: () => extractor.close() };
+/** Features, precision and recall by worker threads; their bits do not depend on how many there are. */
+function openWorkers(
+  data: ClassifiedData,
+  threads: number,
+): Required<Pick<EvaluationOptions, 'extract' | 'spread'>> & { close(): Promise<void> } {
+  const pool = openPool({ threads });
+  const spread = openSpread({ threads });
+  return {
+    extract: (images, n) => pool.features(images, n, shippedClassifiers[data].name),
+    spread,
+    async close() {
+      await pool.close();
+      await spread.close();
+    },
+  };
 }
 
 /** Stores features and logits of samples, and what belongs to them. */

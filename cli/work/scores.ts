@@ -1,10 +1,10 @@
-/** @file Measures a model on its data set, where the project has features for it: so far the handwritten digits. */
+/** @file Measures a model on its data set, where the project has features for it. */
 import { toBytes } from '../../data/bytes.ts';
-import { type DigitScores, openDigitEvaluation } from '../../eval/digits.ts';
+import { evaluatedAs, openEvaluation, type Scores } from '../../eval/evaluation.ts';
 import { openGenerator } from './generator.ts';
 import type { Model } from './model.ts';
 
-export type Scores = DigitScores;
+export type { Scores } from '../../eval/evaluation.ts';
 export interface ScoreRequest {
   readonly model: Model;
   readonly n: number;
@@ -18,8 +18,8 @@ export interface ModelEvaluation {
 
 /** How models of a data set are measured; null where there are no features for it. */
 export async function evaluationOf(data: string): Promise<ModelEvaluation | null> {
-  if (data !== 'digits') return null;
-  const evaluation = await openDigitEvaluation();
+  if (!evaluatedAs(data)) return null;
+  const evaluation = await openEvaluation(data);
   return {
     async run({ model, n, seed, threads }) {
       const generator = openGenerator(model, { threads });

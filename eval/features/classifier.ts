@@ -1,4 +1,4 @@
-/** @file Features of the shipped digit classifier, run by ONNX Runtime. */
+/** @file Features of the shipped classifiers, run by ONNX Runtime. */
 import { artifactPath } from '../../data/artifacts.ts';
 import { toFloat } from '../../data/bytes.ts';
 import { toOnnx } from '../../engine/graph/onnx.ts';
@@ -10,13 +10,10 @@ import { encodeSafetensors, fromFloat32, readSafetensors, toFloat32 } from '../.
 import { loadModel } from '../../engine/run/ort.ts';
 import { type Executable, float32 } from '../../engine/run/runtime.ts';
 import { constantScope, type Weights } from '../../engine/train/weights.ts';
-import { classifier, DIGIT_CLASSIFIER } from '../../models/classifier.ts';
+import { classifier } from '../../models/classifier.ts';
 import type { Extraction, Extractor } from './extractor.ts';
+import { type ClassifiedData, type ShippedClassifier, shippedClassifiers } from './shipped.ts';
 
-export const DIGIT_CLASSIFIER_FILE = 'digit-classifier.safetensors';
-const NAME = 'digit classifier';
-const SIZE = 28;
-const PIXELS = SIZE * SIZE;
 /** Images in one run of the network: enough to fill it, few enough to stay in the cache. */
 const BATCH = 250;
 
@@ -27,12 +24,12 @@ export interface ClassifierExtractorOptions {
   readonly weights?: Weights;
 }
 
-/** The weights of the shipped classifier by name, and what is said of them. */
-export async function digitClassifierWeights(): Promise<{
+/** The weights of a shipped classifier by name, and what is said of them. */
+export async function classifierWeights(data: ClassifiedData): Promise<{
   readonly weights: Weights;
   readonly metadata: Readonly<Record<string, string>>;
 }> {
-  const { tensors, metadata } = await readSafetensors(artifactPath(DIGIT_CLASSIFIER_FILE));
+  const { tensors, metadata } = await readSafetensors(artifactPath(shippedClassifiers[data].file));
   return { weights: new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }])), metadata };
 }
 
@@ -40,34 +37,39 @@ const checksumOf = (weights: Weights): string =>
   sha256(encodeSafetensors([...weights].map(([name, { shape, data }]) => [name, fromFloat32(data, shape)] as const)));
 
 /**
- * The digit classifier's hidden layer (64 features) and logits (10 classes) for 28×28 grey images.
+ * The hidden layer (features) and the logits of the classifier of a data set, for square grey images.
  * @throws InputError where the shipped weights are missing or do not fit
  */
-export async function digitClassifier({ threads = 1, weights }: ClassifierExtractorOptions = {}): Promise<Extractor> {
-  const used = weights ?? (await digitClassifierWeights()).weights;
-  const { features, logits } = classifier(constantScope(used))(input('images', ['N', 1, SIZE, SIZE]));
+export async function classifierExtractor(
+  data: ClassifiedData,
+  { threads = 1, weights }: ClassifierExtractorOptions = {},
+): Promise<Extractor> {
+  const shipped: ShippedClassifier = shippedClassifiers[data];
+  const used = weights ?? (await classifierWeights(data)).weights;
+  const { features, logits } = classifier(constantScope(used), shipped.network)(input('images', ['N', 1, shipped.size, shipped.size]));
   const [simpleFeatures, simpleLogits] = simplify([features, logits]);
   const model = await loadModel(toOnnx({ features: simpleFeatures!, logits: simpleLogits! }, { target: 'cpu' }), { threads });
   return {
-    name: NAME,
+    name: shipped.name,
     checksum: checksumOf(used),
-    dimensions: DIGIT_CLASSIFIER.features,
-    features: (images, n) => extract(model, images, n),
+    dimensions: shipped.network.features,
+    features: (images, n) => extract(model, shipped, images, n),
     close: () => model.close(),
   };
 }
 
-async function extract(model: Executable, images: Uint8Array, n: number): Promise<Extraction> {
-  if (images.length !== n * PIXELS)
-    throw new InputError(`${NAME}: ${images.length} bytes for ${n} images; it takes ${SIZE}x${SIZE}x1 digits, ${n * PIXELS} bytes`);
-  const features = new Float32Array(n * DIGIT_CLASSIFIER.features);
-  const logits = new Float32Array(n * DIGIT_CLASSIFIER.classes);
+async function extract(model: Executable, { name, network, size }: ShippedClassifier, images: Uint8Array, n: number): Promise<Extraction> {
+  const pixels = size * size;
+  if (images.length !== n * pixels)
+    throw new InputError(`${name}: ${images.length} bytes for ${n} images; it takes images of ${size}x${size}x1, ${n * pixels} bytes`);
+  const features = new Float32Array(n * network.features);
+  const logits = new Float32Array(n * network.classes);
   for (let from = 0; from < n; from += BATCH) {
     const rows = Math.min(BATCH, n - from);
-    const batch = toFloat(images.subarray(from * PIXELS, (from + rows) * PIXELS));
-    const out = await model.run({ images: float32(batch, [rows, 1, SIZE, SIZE]) });
-    features.set(out['features']!.data as Float32Array, from * DIGIT_CLASSIFIER.features);
-    logits.set(out['logits']!.data as Float32Array, from * DIGIT_CLASSIFIER.classes);
+    const batch = toFloat(images.subarray(from * pixels, (from + rows) * pixels));
+    const out = await model.run({ images: float32(batch, [rows, 1, size, size]) });
+    features.set(out['features']!.data as Float32Array, from * network.features);
+    logits.set(out['logits']!.data as Float32Array, from * network.classes);
   }
   return { features, logits };
 }

@@ -48,6 +48,7 @@ export interface InsideTask extends Rows {
 
 // Points that stay in the cache while others pass by: about 256 KiB of float32.
 const BLOCK_VALUES = 65_536;
+const BEYOND = 1 + 1e-9;
 
 /**
  * Squared distances of rows `from` … `to` to the k-th nearest other row of their set. Differences are squared and summed in float64: the
@@ -83,8 +84,9 @@ export function countInside({ features, manifold, from, to }: InsideTask): numbe
   for (let start = 0; start < radii.length; start += block) {
     for (const i of outside) {
       for (let j = start; j < Math.min(radii.length, start + block); j++) {
-        // Without a limit: a partial sum may be as large as a radius before the whole is.
-        if (squaredDistance(features, i * d, centres, j * d, d, Infinity) > radii[j]!) continue;
+        // The limit is a little farther than the rim: a partial sum that reaches it is outside for certain.
+        const radius = radii[j]!;
+        if (squaredDistance(features, i * d, centres, j * d, d, radius * BEYOND + Number.MIN_VALUE) > radius) continue;
         outside.delete(i);
         break;
       }

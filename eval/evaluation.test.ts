@@ -1,0 +1,141 @@
+/** @file The distance between sets of images grows with every kind of damage, precision and recall fall with theirs; class accuracy on sets whose answers are known. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadDataset } from '../data/registry.ts';
+import { type Evaluation, evaluatedAs, evaluateSamples, frechetName, openEvaluation, type Scores } from './evaluation.ts';
+import { classifierExtractor } from './features/classifier.ts';
+import { classifiedData, shippedClassifiers } from './features/shipped.ts';
+import { openSpread } from './manifold/pool.ts';
+import { openPool } from './pool.ts';
+import { computedMoments, realFeatures } from './reference.ts';
+import { blurred, noised } from './testing/damage.ts';
+import { dataIfThere } from './testing/data.ts';
+import { largestDifference } from './testing/values.ts';
+
+const PIXELS = 784;
+/** Images that are damaged. */
+const N = 1000;
+/** Measured when the weights were made; artifacts/README.md says so. */
+const FLOOR = { digits: 0.527, 'fashion-mnist': Number.NaN } as const;
+const splits = Object.fromEntries(await Promise.all(classifiedData.map(async (data) => [data, await dataIfThere(data)] as const)));
+
+/** Some of the images, in order. */
+const chosen = (images: Uint8Array, wanted: (i: number) => boolean): Uint8Array =>
+  images.filter((_, byte) => wanted(Math.floor(byte / PIXELS)));
+
+describe.each(classifiedData.filter((data) => splits[data]))('held-out images of %s', (data) => {
+  const { heldOut } = splits[data]!;
+  let plain: Evaluation;
+  beforeAll(async () => {
+    plain = await openEvaluation(data, { neighbours: 0 });
+  });
+  afterAll(() => plain.close());
+  const scoresOf = (images: Uint8Array): Promise<Scores> => plain.evaluate({ images, n: images.length / PIXELS, labels: null });
+
+  const damage: Record<string, { readonly strengths: readonly number[]; apply(images: Uint8Array, strength: number): Uint8Array }> = {
+    'blur of σ pixels': { strengths: [0, 0.5, 1, 1.5, 2], apply: (images, sigma) => blurred(images, 28, sigma) },
+    'noise of σ grey levels': { strengths: [0, 16, 32, 64, 128], apply: noised },
+    'dropped classes': {
+      strengths: [0, 2, 4, 6, 8],
+      apply: (images, dropped) => chosen(images, (i) => heldOut.labels![i]! < 10 - dropped),
+    },
+  };
+  test.each(Object.keys(damage))('are farther with %s', async (name) => {
+    const { strengths, apply } = damage[name]!;
+    const found: Scores[] = [];
+    for (const strength of strengths) found.push(await scoresOf(apply(heldOut.images.subarray(0, N * PIXELS), strength)));
+    const distances = found.map(({ frechet }) => frechet.training);
+    for (let i = 1; i < found.length; i++)
+      expect(distances[i], `${name} ${strengths[i]}: ${distances.join(', ')}`).toBeGreaterThan(distances[i - 1]!);
+    // The strongest damage is not a matter of rounding: tens of times the floor.
+    expect(distances.at(-1)!).toBeGreaterThan(20 * distances[0]!);
+    // Missing classes leave the others precise and uncovered; the other kinds make images that are like no real ones.
+    const [first, last] = [found[0]!, found.at(-1)!];
+    if (name === 'dropped classes') {
+      expect(last.recall!).toBeLessThan(0.4 * first.recall!);
+      expect(last.precision!).toBeGreaterThan(0.9 * first.precision!);
+    } else expect(last.precision!).toBeLessThan(0.7 * first.precision!);
+  });
+
+  test('undamaged have the floor, in another evaluation and through pools too; to itself a set has no distance', async () => {
+    const { images, labels, size } = heldOut;
+    const once = await plain.evaluate({ images, n: size, labels });
+    expect(once.metric).toBe(frechetName(data));
+    expect(once.frechet.training).toBeCloseTo(once.floor, 8);
+    expect(Math.abs(once.frechet.heldOut)).toBeLessThan(1e-8);
+    expect(once.floor).toBeCloseTo(FLOOR[data], 2);
+    const [pool, spread] = [openPool({ threads: 2 }), openSpread({ threads: 2 })];
+    const extract = (bytes: Uint8Array, n: number) => pool.features(bytes, n, shippedClassifiers[data].name);
+    const few = { images: images.subarray(0, N * PIXELS), n: N, labels: labels!.subarray(0, N) };
+    const { nearest, ...again } = await evaluateSamples(data, few, { extract, spread, neighbours: 5 });
+    await Promise.all([pool.close(), spread.close()]);
+    expect({ ...again, nearest: null }).toEqual(await plain.evaluate(few));
+    expect(nearest!.index.length).toBe(5);
+    // Held-out images are no copies.
+    expect(nearest!.heldOut.low).toBeGreaterThan(1);
+  });
+});
+
+test.skipIf(!process.env['ONESTEP_PROOF'] || !splits['fashion-mnist'])(
+  'moments that are shipped are those of the images',
+  { timeout: 300_000 },
+  async () => {
+    const extractor = await classifierExtractor('fashion-mnist');
+    const pool = openPool({ threads: 2 });
+    const extract = (images: Uint8Array, n: number) => pool.features(images, n, 'fashion classifier');
+    const shipped = await realFeatures('fashion-mnist', splits['fashion-mnist']!, extract, extractor).moments();
+    const computed = await computedMoments(splits['fashion-mnist']!, extract, extractor.dimensions);
+    await Promise.all([extractor.close(), pool.close()]);
+    for (const part of ['training', 'heldOut'] as const) {
+      expect(shipped[part].n).toBe(computed[part].n);
+      // Rounding of float32 features of size 1 to 10, averaged over thousands.
+      expect(largestDifference(shipped[part].mean, computed[part].mean)).toBeLessThan(1e-5);
+      expect(largestDifference(shipped[part].covariance, computed[part].covariance)).toBeLessThan(1e-4);
+    }
+  },
+);
+
+describe('digits', () => {
+  let plain: Evaluation;
+  beforeAll(async () => {
+    plain = await openEvaluation('digits', { neighbours: 0 });
+  });
+  afterAll(() => plain.close());
+
+  test('class accuracy: the right labels, the wrong ones, and none', async () => {
+    const { images, labels } = (await loadDataset('digits')).heldOut;
+    const accuracyOf = async (asked: ArrayLike<number> | null) =>
+      (await plain.evaluate({ images: images.subarray(0, 500 * PIXELS), n: 500, labels: asked })).classAccuracy;
+    const right = Array.from(labels!.subarray(0, 500));
+    expect(await accuracyOf(right)).toBeGreaterThan(0.97);
+    expect(await accuracyOf(right.map((label) => (label + 1) % 10))).toBeLessThan(0.03);
+    expect(await accuracyOf(null)).toBeNull();
+  });
+
+  test('three samples have no neighbours enough for precision', async () => {
+    expect(await plain.evaluate({ images: new Uint8Array(3 * PIXELS), n: 3, labels: null })).toMatchObject({
+      precision: null,
+      recall: null,
+    });
+  });
+
+  test('wrong sizes are named', async () => {
+    await expect(plain.evaluate({ images: new Uint8Array(784), n: 1, labels: null })).rejects.toThrow('digits: 784 bytes for 1 samples');
+    await expect(plain.evaluate({ images: new Uint8Array(3072), n: 2, labels: null })).rejects.toThrow('28x28x1');
+    await expect(plain.evaluate({ images: new Uint8Array(2 * PIXELS), n: 2, labels: [1] })).rejects.toThrow(
+      'digits: 1 labels for 2 samples',
+    );
+  });
+});
+
+test('the evaluation is chosen by the data set', async () => {
+  expect(['digits', 'fashion-mnist', 'fashion-mnist:folder', 'mnist:folder', 'pictures'].map(evaluatedAs)).toEqual([
+    'digits',
+    'fashion-mnist',
+    'fashion-mnist',
+    null,
+    null,
+  ]);
+  await expect(openEvaluation('pictures')).rejects.toThrow(
+    'evaluation: there are no features for pictures; for digits, fashion-mnist there are',
+  );
+});

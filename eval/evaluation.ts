@@ -1,0 +1,162 @@
+/**
+ * @file How good generated images are: Fréchet distance to real ones, precision and recall, class accuracy, and whether they are copies of
+ * training images; for every data set that a classifier is shipped for.
+ */
+import type { Split } from '../data/dataset.ts';
+import { loadDataset } from '../data/registry.ts';
+import { InputError } from '../engine/io/errors.ts';
+import { accuracy } from './accuracy.ts';
+import { classifierExtractor } from './features/classifier.ts';
+import type { Extraction, Extractor } from './features/extractor.ts';
+import { type ClassifiedData, classifiedData, type ShippedClassifier, shippedClassifiers } from './features/shipped.ts';
+import { frechetDistance } from './frechet.ts';
+import { here, type Manifold, manifoldOf, NEIGHBOURS, precisionRecall, type Spread } from './manifold/precision-recall.ts';
+import { type Memorisation, memorisationAgainst } from './memorisation.ts';
+import { moments } from './moments.ts';
+import { once, type RealFeatures, realFeatures } from './reference.ts';
+
+/** How the distance is called wherever it is shown. It is no FID: that takes the features of one particular network of photographs. */
+export const frechetName = (data: ClassifiedData): string => `Fréchet distance (${shippedClassifiers[data].name})`;
+
+/** Which evaluation suits a data set as configurations write it (`digits`, `fashion-mnist:FOLDER`); null where no classifier is shipped for it. */
+export const evaluatedAs = (spec: string): ClassifiedData | null => classifiedData.find((name) => name === spec.split(':')[0]) ?? null;
+
+export interface Generated {
+  /** [n,1,28,28], 0..255 */
+  readonly images: Uint8Array;
+  readonly n: number;
+  /** The classes that were asked for, n of them; null for samples without a condition. */
+  readonly labels: ArrayLike<number> | null;
+}
+
+export interface Scores {
+  /** What the distance is called. */
+  readonly metric: string;
+  /** Against all held-out and all training images. The estimate falls as n grows: compare at equal n. */
+  readonly frechet: { readonly heldOut: number; readonly training: number };
+  /** The distance between the held-out and the training images: what as many new real ones would get. */
+  readonly floor: number;
+  /** Shares of samples like real images and of real images like samples, against at most 5,000 training images; null for 3 samples or fewer. */
+  readonly precision: number | null;
+  readonly recall: number | null;
+  /** Share of samples in which the classifier sees the class that was asked for; null without labels. */
+  readonly classAccuracy: number | null;
+  /** Of the first samples; `index` counts the training images. Null where it was not asked for. */
+  readonly nearest: Memorisation | null;
+  /** SHA-256 of the classifier's weights: scores compare only within one. */
+  readonly checksum: string;
+}
+
+export interface Evaluation {
+  /** @throws InputError for fewer than 2 samples, wrong sizes or labels */
+  evaluate(generated: Generated): Promise<Scores>;
+  /** The distances of stored features [n, d]. */
+  frechet(features: Float32Array, n: number): Promise<Scores['frechet']>;
+  close(): Promise<void>;
+}
+
+/** Computes features and logits, for instance in a pool. */
+export type Extract = (images: Uint8Array, n: number) => Promise<Extraction>;
+
+export interface EvaluationOptions {
+  /** Default: on the calling thread, with one thread. */
+  readonly extract?: Extract;
+  /** Where precision and recall are computed; default: on the calling thread. */
+  readonly spread?: Spread;
+  /** Samples whose nearest training images are searched; default 64, none with 0. */
+  readonly neighbours?: number;
+}
+
+/**
+ * Opens an evaluation against `digits`, `fashion-mnist` or `fashion-mnist:FOLDER`. What it needs of the real images is computed once, at first
+ * use, in seconds of one core.
+ * @throws InputError for a data set that no classifier is shipped for
+ */
+export async function openEvaluation(
+  spec: string,
+  { extract, spread = here, neighbours = 64 }: EvaluationOptions = {},
+): Promise<Evaluation> {
+  const data = evaluatedAs(spec);
+  if (!data) throw new InputError(`evaluation: there are no features for ${spec}; for ${classifiedData.join(', ')} there are`);
+  const [split, extractor] = await Promise.all([loadDataset(spec), classifierExtractor(data)]);
+  const extraction: Extract = extract ?? ((images, n) => extractor.features(images, n));
+  const real = realFeatures(data, split, extraction, extractor);
+  const parts = {
+    data,
+    extractor,
+    extraction,
+    real,
+    spread,
+    memorisation: memoryOf(split, neighbours),
+    manifold: manifoldOnce(real, spread),
+  };
+  return {
+    frechet: (features, n) => distances(parts, features, n),
+    evaluate: (generated) => evaluate(parts, generated),
+    close: () => extractor.close(),
+  };
+}
+
+/** One evaluation of one set of samples. Errors as in `openEvaluation` and `Evaluation`. */
+export async function evaluateSamples(spec: string, generated: Generated, options: EvaluationOptions = {}): Promise<Scores> {
+  const evaluation = await openEvaluation(spec, options);
+  try {
+    return await evaluation.evaluate(generated);
+  } finally {
+    await evaluation.close();
+  }
+}
+
+interface Parts {
+  readonly data: ClassifiedData;
+  readonly extractor: Extractor;
+  readonly extraction: Extract;
+  readonly real: RealFeatures;
+  readonly spread: Spread;
+  /** The manifold of the first training images. */
+  readonly manifold: () => Promise<Manifold>;
+  readonly memorisation: (images: Uint8Array) => Promise<Memorisation | null>;
+}
+
+async function evaluate(parts: Parts, { images, n, labels }: Generated): Promise<Scores> {
+  const { data, extractor, extraction, real, memorisation } = parts;
+  const { network } = shippedClassifiers[data];
+  checkGenerated(data, images, n, labels);
+  const { features, logits } = await extraction(images, n);
+  return {
+    metric: frechetName(data),
+    frechet: await distances(parts, features, n),
+    floor: (await real.moments()).floor,
+    ...(await precisionRecallOf(parts, features, n)),
+    classAccuracy: labels && accuracy(logits!, labels, network.classes),
+    nearest: await memorisation(images),
+    checksum: extractor.checksum,
+  };
+}
+
+async function distances({ real, extractor }: Parts, features: Float32Array, n: number): Promise<Scores['frechet']> {
+  const { heldOut, training } = await real.moments();
+  const own = moments(features, n, extractor.dimensions);
+  return { heldOut: frechetDistance(own, heldOut), training: frechetDistance(own, training) };
+}
+
+async function precisionRecallOf({ manifold, extractor, spread }: Parts, features: Float32Array, n: number) {
+  if (n <= NEIGHBOURS) return { precision: null, recall: null };
+  return precisionRecall(await manifold(), await manifoldOf(features, extractor.dimensions, NEIGHBOURS, spread), spread);
+}
+
+const manifoldOnce = (real: RealFeatures, spread: Spread): (() => Promise<Manifold>) =>
+  once(async () => manifoldOf(await real.first(), real.dimensions, NEIGHBOURS, spread));
+
+function memoryOf(split: Split, neighbours: number): Parts['memorisation'] {
+  const search = once(async () => memorisationAgainst(split));
+  const size = split.train.images.length / split.train.size;
+  return async (images) => (neighbours > 0 ? (await search())(images.subarray(0, neighbours * size)) : null);
+}
+
+function checkGenerated(data: ClassifiedData, images: Uint8Array, n: number, labels: ArrayLike<number> | null): void {
+  const { size }: ShippedClassifier = shippedClassifiers[data];
+  if (!Number.isInteger(n) || n < 2 || images.length !== n * size * size)
+    throw new InputError(`${data}: ${images.length} bytes for ${n} samples; at least 2 samples of ${size}x${size}x1 bytes are needed`);
+  if (labels && labels.length !== n) throw new InputError(`${data}: ${labels.length} labels for ${n} samples; one for each is needed`);
+}
