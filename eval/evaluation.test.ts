@@ -15,7 +15,7 @@ const PIXELS = 784;
 /** Images that are damaged. */
 const N = 1000;
 /** Measured when the weights were made; artifacts/README.md says so. */
-const FLOOR = { digits: 0.527, 'fashion-mnist': Number.NaN } as const;
+const FLOOR = { digits: 0.527, 'fashion-mnist': 0.0862 } as const;
 const splits = Object.fromEntries(await Promise.all(classifiedData.map(async (data) => [data, await dataIfThere(data)] as const)));
 
 /** Some of the images, in order. */
