@@ -1,10 +1,17 @@
 /** @file Parts of trajectories: together they are the whole one, and estimates are what the network says of each state. */
 import { afterAll, expect, test } from 'vitest';
+import '../../engine/graph/fluent.ts';
+import { constant, input } from '../../engine/graph/ops/leaf.ts';
+import { evaluate } from '../../engine/graph/reference.ts';
+import type { Draw } from '../../engine/train/loss.ts';
+import { constantScope } from '../../engine/train/weights.ts';
 import { sampler } from '../../samplers/index.ts';
 import { karras } from '../../samplers/karras.ts';
+import { unroll } from '../../samplers/unroll.ts';
 import { gaussianModel } from '../testing/gaussian.ts';
 import { tinyModel } from '../testing/tiny.ts';
-import { openGenerator } from './generator.ts';
+import { oneHot, sampleNoise } from './feeds.ts';
+import { builderOf } from './model.ts';
 import { evaluationsOf, openTrajectories, type Trajectories } from './trajectory.ts';
 
 const opened: Trajectories[] = [];
@@ -19,17 +26,26 @@ const largest = (a: Float32Array, b: Float32Array): number => Math.max(...a.map(
 const request = { labels: [3, 1, 4], seed: 2, first: 0, count: 3 };
 
 test.each([
-  ['heun', {}],
-  ['ddim', { eta: 1 }],
-  ['dpmpp-2m', {}],
-] as const)('a whole trajectory of %s is a generator’s sample', async (name, values) => {
+  ['heun', {}, 7],
+  ['ddim', { eta: 1 }, 4],
+  ['dpmpp-2m', {}, 4],
+  ['unipc', {}, 4],
+] as const)('a whole trajectory of %s is the one graph of all its steps, in float64', async (name, values, nfe) => {
   const model = tinyModel();
+  const solver = sampler(name, values);
   const levels = karras(model.card.schedule).levels(4);
-  const { x } = await open(model, sampler(name, values), { threads: 1 }).walk({ ...request, levels });
-  const generator = openGenerator(model, { sampler: name, samplerOptions: values, steps: 4, threads: 1 });
-  expect(x).toEqual(await generator.generate({ labels: request.labels, n: 3, seed: 2 }));
-  expect(generator.nfe).toBe(evaluationsOf(sampler(name, values), levels));
-  await generator.close();
+  const { x } = await open(model, solver, { threads: 1 }).walk({ ...request, levels });
+  expect(evaluationsOf(solver, levels)).toBe(nfe);
+  const network = builderOf(model.card)(constantScope(model.weights));
+  const label = constant(oneHot(request.labels, 0, 3, 10).data as Float32Array, [3, 10]);
+  const draw: Draw = { normal: (key, like) => input(key, like.shape), uniform: () => label, condition: () => ({}) };
+  const start = input('z', [3, 1, 28, 28]).mul(levels[0]!);
+  const end = unroll(solver, (at, sigma) => network.denoise(at, sigma, { label }), start, levels, draw);
+  const noise = (k: number) => sampleNoise([3, 1, 28, 28], request.seed, k, 0).data as Float32Array;
+  const fresh = levels.map((_, i) => [`step${i}/fresh`, noise(i + 1)] as const);
+  const [wanted] = evaluate([end], { z: noise(0), ...Object.fromEntries(fresh) });
+  const size = Math.max(...x.map(Math.abs));
+  expect(Math.max(...x.map((v, i) => Math.abs(v - Number(wanted!.data[i]))))).toBeLessThan(2e-5 * size);
 });
 
 test('two parts, one after the other, are the whole; guidance doubles the evaluations', async () => {

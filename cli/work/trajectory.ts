@@ -1,16 +1,16 @@
 /** @file Parts of a sampler's trajectory, walked on the host: from any sample at any level down to any other, with what the network makes of every state on the way. */
 import { input, leafOf } from '../../engine/graph/ops/leaf.ts';
 import { type Shape, type Tensor, topological } from '../../engine/graph/tensor.ts';
-import { fillNormal, fillUniform, streamKey } from '../../engine/random/philox.ts';
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { type Executable, float32, type HostTensor, scalar } from '../../engine/run/runtime.ts';
 import type { Draw } from '../../engine/train/loss.ts';
 import type { Denoiser } from '../../engine/train/network.ts';
 import type { Place, Sampler } from '../../engine/train/sampler.ts';
 import { constantScope } from '../../engine/train/weights.ts';
+import { clipped } from '../../samplers/clip.ts';
 import { guided } from '../../samplers/guidance.ts';
 import { numbersAt, placeOf } from '../../samplers/steps.ts';
-import { oneHot, sampleNoise } from './generator.ts';
+import { oneHot, sampleDraw, sampleNoise } from './feeds.ts';
 import { builderOf, type Model } from './model.ts';
 
 /** Samples `first`, `first` + 1, … on their way through some levels. */
@@ -63,15 +63,18 @@ type StepAt = (place: Place, numbers: readonly string[]) => Promise<Step>;
 /** The output that holds what the network makes of the state before the step. */
 const ESTIMATE = 'estimate';
 
+export interface TrajectoryOptions {
+  /** Scale of classifier-free guidance; default 1, none. */
+  readonly guidance?: number;
+  /** Bound of the denoised sample at every step; 0, the default, for none. */
+  readonly clip?: number;
+  readonly threads?: number;
+}
 /** A model and a sampler, each of whose steps is compiled when it is first needed. */
-export function openTrajectories(
-  model: Model,
-  solver: Sampler,
-  { guidance = 1, threads = 0 }: { readonly guidance?: number; readonly threads?: number } = {},
-): Trajectories {
+export function openTrajectories(model: Model, solver: Sampler, options: TrajectoryOptions = {}): Trajectories {
   const compiled = new Map<Place, Promise<Step>>();
   const stepAt: StepAt = (place, numbers) => {
-    if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, { place, numbers, guidance, threads }));
+    if (!compiled.has(place)) compiled.set(place, compileStep(model, solver, { ...options, place, numbers }));
     return compiled.get(place)!;
   };
   return {
@@ -101,7 +104,8 @@ async function walk({ card }: Model, solver: Sampler, stepAt: StepAt, span: Span
     };
     for (const [name, value] of Object.entries(numbers)) feeds[`number/${name}`] = scalar(value);
     for (const key of step.carried) feeds[`carry/${key}`] = carry[key] ?? start;
-    for (const fact of step.draws) feeds[`draw/${fact.name}`] = drawn(fact, count, seed, made + i + 1, first);
+    for (const { name, kind, shape: own } of step.draws)
+      feeds[`draw/${name}`] = sampleDraw(kind, name, [count, ...(own.slice(1) as number[])], seed, made + i + 1, first);
     if (label) feeds['label'] = label;
     const { [ESTIMATE]: estimate, ...rest } = await step.executable.run(
       Object.fromEntries(Object.entries(feeds).filter(([key]) => step.used.has(key))),
@@ -115,14 +119,6 @@ async function walk({ card }: Model, solver: Sampler, stepAt: StepAt, span: Span
 const noiseAt = (level: number, shape: readonly number[], seed: number, first: number): Float32Array =>
   (sampleNoise(shape, seed, 0, first).data as Float32Array).map((v) => v * level);
 
-/** What a step draws, under the names that a generator draws it. */
-function drawn({ name, kind, shape }: DrawFact, count: number, seed: number, step: number, first: number): HostTensor {
-  const own = [count, ...(shape.slice(1) as number[])];
-  const data = new Float32Array(own.reduce((a, b) => a * b, 1));
-  (kind === 'normal' ? fillNormal : fillUniform)(data, streamKey(seed, step, `sample/${name}`), data.length / count, first);
-  return float32(data, own);
-}
-
 /** Inputs for whatever is drawn, and the list of it. */
 function recordingDraw(): { readonly draw: Draw; readonly facts: readonly DrawFact[] } {
   const facts: DrawFact[] = [];
@@ -135,20 +131,24 @@ function recordingDraw(): { readonly draw: Draw; readonly facts: readonly DrawFa
   return { draw: { normal: declare('normal'), uniform: declare('uniform'), condition: () => ({}) }, facts };
 }
 
-interface StepSettings {
+interface StepSettings extends TrajectoryOptions {
   readonly place: Place;
   readonly numbers: readonly string[];
-  readonly guidance: number;
-  readonly threads: number;
 }
-async function compileStep(model: Model, solver: Sampler, { place, numbers, guidance, threads }: StepSettings): Promise<Step> {
+async function compileStep(
+  model: Model,
+  solver: Sampler,
+  { place, numbers, guidance = 1, clip = 0, threads = 0 }: StepSettings,
+): Promise<Step> {
   const { sample } = model.card;
   const network = builderOf(model.card)(constantScope(model.weights));
   const condition = sample.classes > 0 ? { label: input('label', ['N', sample.classes]) } : {};
-  const pushed = guided((x, sigma, given) => network.denoise(x, sigma, given), guidance);
   const seen: Tensor[] = [];
-  const denoise: Denoiser = (x, sigma) => {
-    const denoised = pushed(x, sigma, condition);
+  // What a sampler tells the network stands beside the null condition too.
+  const said: Denoiser = (x, sigma, told = {}) =>
+    guided((...given) => network.denoise(...given), guidance, told)(x, sigma, { ...condition, ...told });
+  const denoise: Denoiser = (...given) => {
+    const denoised = clipped(said, clip)(...given);
     seen.push(denoised);
     return denoised;
   };
