@@ -20,12 +20,13 @@ import {
   type Samples,
   saveFeatures,
 } from '../work/evaluating.ts';
+import { hybridGroup, openDrawn } from '../work/hybrid.ts';
 import { MODEL_FILE } from '../work/model.ts';
 import { checkWritable, readSampleFolder } from '../work/sample-files.ts';
-import { drawing, openSource, samplerGroups } from '../work/source.ts';
+import { drawing, samplerGroups } from '../work/source.ts';
 
 const own: Group<typeof evaluationOptions> = { where: 'evaluate', schema: evaluationOptions };
-const GROUPS: readonly Group[] = [own as Group, drawing as Group, ...samplerGroups];
+const GROUPS: readonly Group[] = [own as Group, drawing as Group, hybridGroup as Group, ...samplerGroups];
 
 /** Samples, where they come from, and how they were drawn. */
 interface Given {
@@ -80,7 +81,7 @@ async function fromFolder(folder: string, flat: Flat): Promise<Given> {
 async function fromModel(spec: string, flat: Flat, json: boolean): Promise<Given> {
   const { n } = valuesOf(own, flat);
   const { seed, guidance } = valuesOf(drawing, flat);
-  const source = await openSource(spec, flat);
+  const source = await openDrawn(spec, flat);
   try {
     const reference = referenceFor(valuesOf(own, flat).reference, source.data);
     checkSamples(spec, reference, source.sample.shape, source.sample.classes);

@@ -6,8 +6,9 @@ import { addFlags, gather } from '../flags.ts';
 import { say, short } from '../output.ts';
 import { showPace } from '../show.ts';
 import { drawSamples, labelsFor } from '../work/drawing.ts';
+import { hybridGroup, openDrawn } from '../work/hybrid.ts';
 import { destinationOf, writeSamples } from '../work/sample-files.ts';
-import { drawing, openSource, samplerGroups } from '../work/source.ts';
+import { drawing, samplerGroups } from '../work/source.ts';
 
 const own: Group = {
   where: 'sample',
@@ -16,7 +17,7 @@ const own: Group = {
     label: wholes([], 'classes, taken in turn; every class where none are given', { min: 0 }),
   }),
 };
-const GROUPS: readonly Group[] = [own, drawing as Group, ...samplerGroups];
+const GROUPS: readonly Group[] = [own, drawing as Group, hybridGroup as Group, ...samplerGroups];
 
 export function sampleCommand(): Command {
   const command = new Command('sample')
@@ -29,7 +30,7 @@ export function sampleCommand(): Command {
     const { flat, own: given } = await gather(command, GROUPS, ['out', 'json']);
     const { n, label } = valuesOf(own, flat) as { n: number; label: number[] };
     const { seed } = valuesOf(drawing, flat);
-    const source = await openSource(model, flat);
+    const source = await openDrawn(model, flat);
     try {
       const labels = labelsFor(source, label, n);
       const destination = await destinationOf(String(given['out']), source.sample.shape);

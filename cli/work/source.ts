@@ -8,6 +8,7 @@ import { schedules } from '../../samplers/schedules.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
 import { type Generator, type GeneratorOptions, openGenerator } from './generator.ts';
 import { loadModel } from './model.ts';
+import type { SolverOptions } from './solver.ts';
 import { openStudentFile } from './student-file.ts';
 
 /** Options of whatever draws samples. */
@@ -54,18 +55,8 @@ export async function openSource(spec: string, flat: Flat): Promise<Source> {
   if (spec.endsWith('.onnx')) return openFinished(spec, values, flat);
   const model = await loadModel(spec);
   const name = values.sampler === 'auto' ? (model.card.levels ? 'student' : 'heun') : values.sampler;
-  const { batch, threads, guidance, steps, clip, schedule } = values;
-  const chosen: GeneratorOptions = {
-    sampler: name,
-    samplerOptions: samplerOptions(name, flat),
-    scheduleOptions: ownOptions('schedule', schedule, flat),
-    batch,
-    threads,
-    guidance,
-    clip,
-    ...(schedule === 'auto' ? {} : { schedule }),
-    ...(steps > 0 ? { steps } : {}),
-  };
+  const { batch, threads, guidance, clip } = values;
+  const chosen: GeneratorOptions = { ...solverOptions(name, flat), batch, threads, guidance, clip };
   return { name: spec, sample: model.card.sample, data: model.card.data, generator: openGenerator(model, chosen) };
 }
 
@@ -98,5 +89,14 @@ function ownOptions(lead: 'sampler' | 'schedule', name: string, flat: Flat): Rea
   const given = Object.entries(group ? valuesOf(group, flat) : {});
   return Object.fromEntries(given.filter(([option]) => flat[group?.rename?.[option] ?? option] !== undefined));
 }
-/** The options of a sampler. Errors as in `ownOptions`. */
-export const samplerOptions = (name: string, flat: Flat): Readonly<Record<string, unknown>> => ownOptions('sampler', name, flat);
+/** What a sampler is asked for. Errors as in `ownOptions`. */
+export function solverOptions(name: string, flat: Flat): SolverOptions {
+  const { steps, schedule } = valuesOf(drawing, flat);
+  return {
+    sampler: name,
+    samplerOptions: ownOptions('sampler', name, flat),
+    scheduleOptions: ownOptions('schedule', schedule, flat),
+    ...(schedule === 'auto' ? {} : { schedule }),
+    ...(steps > 0 ? { steps } : {}),
+  };
+}
