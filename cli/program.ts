@@ -4,10 +4,12 @@ import { doctorCommand } from './commands/doctor.ts';
 import { evaluateCommand } from './commands/evaluate.ts';
 import { exportCommand } from './commands/export.ts';
 import { forwardCommand } from './commands/forward.ts';
+import { inspectCommand } from './commands/inspect.ts';
 import { methodsCommand } from './commands/methods.ts';
 import { pairsCommand } from './commands/pairs.ts';
 import { quickstartCommand } from './commands/quickstart.ts';
 import { sampleCommand } from './commands/sample.ts';
+import { searchLevelsCommand } from './commands/search-levels.ts';
 import { distillCommand, trainCommand } from './commands/train.ts';
 import { oneLine } from './output.ts';
 import { packageVersion } from './version.ts';
@@ -24,6 +26,8 @@ export async function program(): Promise<Command> {
     sampleCommand(),
     pairsCommand(),
     evaluateCommand(),
+    inspectCommand(),
+    searchLevelsCommand(),
     exportCommand(),
     forwardCommand(),
     methodsCommand(),
