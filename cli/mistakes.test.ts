@@ -235,6 +235,105 @@ describe('data', () => {
   });
 });
 
+describe('what does not go together in a run', { timeout: 120_000 }, () => {
+  const name = (path: string): string => join(folder, path);
+  const distill = (method: string, from: string, ...args: readonly string[]) => [
+    'distill',
+    method,
+    '--teacher',
+    from,
+    '--steps',
+    '1',
+    '--batch',
+    '4',
+    '--threads',
+    '1',
+    '--sample-every',
+    '0',
+    '--out',
+    name('together'),
+    ...args,
+  ];
+  const plain = (method: string, ...args: readonly string[]) =>
+    distill(method, name('plain'), '--data', pictures, '--image-size', '8', '--image-channels', '1', ...args);
+  beforeAll(async () => {
+    await writeTinyRun(name('plain'), { sample: { shape: [1, 8, 8], classes: 0 } });
+  });
+  test('pairs: none for a method that learns from them, and some for one that does not', async () => {
+    await refused(distill('kd', teacher), 'kd: learns from pairs; make them with onestep pairs and give the file with --pairs');
+    await refused(
+      distill('dmd2', teacher, '--pairs', 'some.safetensors'),
+      'pairs: dmd2 does not learn from pairs with these settings; leave --pairs out',
+    );
+  });
+  test('guidance of a teacher without classes, under whatever name the method has for it', async () => {
+    await refused(
+      plain('dmd2', '--guidance', '2'),
+      /dmd2\.guidance: guidance needs a teacher with classes, which .*plain does not have; leave --guidance out/,
+    );
+    await refused(plain('snoopi', '--highest-guidance', '3'), /snoopi\.highestGuidance: .*; leave --highest-guidance out/);
+    // What a method does by itself is no mistake.
+    const { code, stderr } = await attempt(...plain('decoupled-dmd', '--dry-run'));
+    expect([code, stderr]).toEqual([0, '']);
+  });
+  test('guidance in drawing, and classes, of a model that has none', async () => {
+    const out = ['--out', name('never.safetensors')];
+    await refused(
+      ['sample', name('plain'), '--guidance', '2', ...out],
+      /guidance 2 needs a model with classes, which .*plain does not have/,
+    );
+    await refused(['sample', name('plain'), '--label', '3', ...out], /label: .*plain has no classes; leave --label out/);
+    await refused(
+      ['pairs', name('plain'), '--guidance', '2', ...out],
+      /guidance 2 needs a model with classes, which .*plain does not have/,
+    );
+  });
+  test('hidden maps that the network lacks', () =>
+    refused(
+      distill('dmd2', teacher, '--taps', 'botleneck'),
+      /discriminator: the network has no hidden map botleneck; it has .*bottleneck/,
+    ));
+  test('a level above those of the teacher', () =>
+    refused(
+      distill('dmd2', teacher, '--student-levels', '100,5'),
+      /dmd2\.studentLevels: 100 is above 80, the highest level that the teacher .*teacher knows/,
+    ));
+  test('a student of one level as teacher', async () => {
+    await writeTinyRun(name('dmd2'), { method: 'dmd2', levels: [80], teacher: 'digit-teacher' });
+    await refused(
+      distill('dmd2', name('dmd2')),
+      /teacher: .*dmd2 is a student of dmd2, which knows level 80 alone; give a teacher, such as the one that it comes from \(digit-teacher\)/,
+    );
+  });
+  test('evaluations of what cannot be measured', () =>
+    refused(
+      plain('dmd2', '--evaluate-every', '1'),
+      /evaluateEvery: samples of .*pictures cannot be measured, those of digits and fashion-mnist can; leave --evaluate-every out/,
+    ));
+  test('guidance of a teacher that never learnt to speak without a label is told, not refused', async () => {
+    const taught = await writeTinyRun(name('taught'));
+    const notes = async (...args: readonly string[]): Promise<readonly string[]> => {
+      await rm(name('together'), { recursive: true, force: true });
+      const { code, stdout, stderr } = await attempt(...distill('dmd2', taught, ...args), '--json');
+      expect([code, stderr]).toEqual([0, '']);
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { kind: string; text?: string });
+      return lines.flatMap(({ kind, text }) => (kind === 'note' ? [text!] : []));
+    };
+    await writeFile(join(taught, 'config.json'), JSON.stringify({ labelDropout: 0 }));
+    expect(await notes('--guidance', '2')).toEqual([
+      expect.stringMatching(
+        /^guidance asks .*taught without a label, which it was never trained for \(--label-dropout 0\): its answer means nothing$/,
+      ),
+    ]);
+    expect(await notes()).toEqual([]);
+    await writeFile(join(taught, 'config.json'), JSON.stringify({ labelDropout: 0.1 }));
+    expect(await notes('--guidance', '2')).toEqual([]);
+  });
+});
+
 describe('output', () => {
   test('that cannot be written', async () => {
     const blocker = await file('blocker', 'a file');

@@ -35,7 +35,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 async function train(name: string, steps: number, resume = false, more: Readonly<Record<string, unknown>> = {}) {
-  const settings = { ...TINY_NETWORK, batch: 4, threads: 1, sampleEvery: 0, checkpointEvery: 4, keep: 1, evaluateEvery: 1, steps, data };
+  const settings = { ...TINY_NETWORK, batch: 4, threads: 1, sampleEvery: 0, checkpointEvery: 4, keep: 1, evaluateEvery: 1, steps };
   const events: RunEvent[] = [];
   const result = await runTraining({
     plan: planOf(edm as unknown as Loss, 'song-unet', { ...settings, ...more }),

@@ -19,6 +19,7 @@ import { levelHead } from '../../models/level-head.ts';
 import { karras } from '../../samplers/karras.ts';
 import { bestOf } from './best-checkpoint.ts';
 import { BetweenSteps } from './between-steps.ts';
+import { checkTogether, unheeded } from './limits.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
 import { cutsOf } from './plan.ts';
@@ -34,8 +35,7 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
   const starting = players.filter((player) => originOf(plan.loss, player) === 'teacher');
   if (starting.length > 0 && !teacher)
     throw new InputError(`${plan.loss.name}: needs a teacher; give one with --teacher (a run folder, a file or digit-teacher)`);
-  if (learnsFromPairs(plan.loss, plan.options) && !plan.run.pairs)
-    throw new InputError(`${plan.loss.name}: learns from pairs; make them with onestep pairs and give the file with --pairs`);
+  await checkTogether(request);
   const card = cardOf(request, { step: 0, nimg: 0 });
   const cuts = cutsOf(plan.loss, plan.run);
   const moving = new Set([...trainedOf(plan.loss), ...Object.keys(shadowsOf(plan.loss))]);
@@ -106,6 +106,8 @@ async function locked(request: RunRequest): Promise<RunResult> {
   if (before && !resume) throw new InputError(`out: ${folder} already holds a run; continue it with --resume or choose another folder`);
   if (before) await checkMethod(before.path, request);
   tellOfData(request);
+  const note = await unheeded(request);
+  if (note) request.onEvent?.({ kind: 'note', text: note });
   const trainer = await makeTrainer(request);
   try {
     if (before) await restore(trainer, before, request);

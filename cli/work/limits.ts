@@ -1,0 +1,94 @@
+/** @file What does not go together in a training run, found before anything is trained: one line that says what, and what would be right. */
+import { join } from 'node:path';
+import { packageRoot } from '../../data/artifacts.ts';
+import { InputError } from '../../engine/io/errors.ts';
+import { learnsFromPairs } from '../../engine/train/loss.ts';
+import { facts } from '../../engine/train/options.ts';
+import { evaluatedAs } from '../../eval/evaluation.ts';
+import { classifiedData } from '../../eval/features/shipped.ts';
+import { type Flat, readConfig } from '../config.ts';
+import { kebab } from '../flags.ts';
+import { BUNDLED, type Model } from './model.ts';
+import type { Plan } from './plan.ts';
+import type { RunRequest } from './run.ts';
+import { trainedLevels } from './trained-levels.ts';
+
+/** @throws InputError for the first thing that does not go together */
+export async function checkTogether({ plan, teacher }: RunRequest): Promise<void> {
+  checkPairs(plan);
+  checkEvaluations(plan);
+  if (!teacher) return;
+  checkGuidance(plan, teacher);
+  checkLevels(plan, teacher);
+  await checkDenoiser(teacher);
+}
+
+function checkPairs({ loss, run, options }: Plan): void {
+  const learns = learnsFromPairs(loss, options);
+  if (learns && !run.pairs)
+    throw new InputError(`${loss.name}: learns from pairs; make them with onestep pairs and give the file with --pairs`);
+  const ownMeaning = facts(loss.options).some(({ name }) => name === 'pairs');
+  if (!learns && run.pairs && !ownMeaning)
+    throw new InputError(`pairs: ${loss.name} does not learn from pairs with these settings; leave --pairs out`);
+}
+
+function checkEvaluations({ run: { data, evaluateEvery } }: Plan): void {
+  if (evaluateEvery > 0 && !evaluatedAs(data))
+    throw new InputError(
+      `evaluateEvery: samples of ${data} cannot be measured, those of ${classifiedData.join(' and ')} can; leave --evaluate-every out`,
+    );
+}
+
+/** Options of scales of guidance whose values are others than the method's own. */
+const guidanceGiven = ({ loss, options }: Plan): readonly string[] =>
+  facts(loss.options)
+    .filter(({ name, type, initial }) => /guidance/i.test(name) && type === 'number' && options[name] !== initial)
+    .map(({ name }) => name);
+
+/** Methods that guide by default do without where there are no classes; who asks for it is told. */
+function checkGuidance(plan: Plan, { card, source }: Model): void {
+  const [name] = card.sample.classes === 0 ? guidanceGiven(plan) : [];
+  if (name !== undefined)
+    throw new InputError(
+      `${plan.loss.name}.${name}: guidance needs a teacher with classes, which ${source} does not have; leave --${kebab(name)} out`,
+    );
+}
+
+/** A student is called where its teacher can speak of what it says. */
+function checkLevels({ loss, options }: Plan, { card, source }: Model): void {
+  const { sigmaMax } = card.schedule;
+  for (const name of ['studentLevel', 'studentLevels']) {
+    const wrong = [options[name] ?? []].flat().find((level) => Number(level) > sigmaMax * (1 + 1e-6));
+    if (wrong !== undefined)
+      throw new InputError(`${loss.name}.${name}: ${wrong} is above ${sigmaMax}, the highest level that the teacher ${source} knows`);
+  }
+}
+
+/** A student of single levels says nothing that a method could learn from at others. */
+async function checkDenoiser(teacher: Model): Promise<void> {
+  if (!teacher.card.levels) return;
+  const trained = await trainedLevels(teacher);
+  if (trained.kind === 'single')
+    throw new InputError(
+      `teacher: ${teacher.source} is a student of ${teacher.card.method}, which knows level ${trained.levels.join(', ')} alone; give a teacher, such as the one that it comes from${teacher.card.teacher ? ` (${teacher.card.teacher})` : ''}`,
+    );
+}
+
+/** Configurations of the bundled teachers, which have no run folder. */
+const CONFIGS: Readonly<Record<string, string>> = { 'digit-teacher': 'digits-teacher.json' };
+
+/** What a run will do without having been told not to: guidance of a teacher that never learnt to speak without a label. Null where there is nothing. */
+export async function unheeded({ plan, teacher }: RunRequest): Promise<string | null> {
+  if (!teacher || teacher.card.sample.classes === 0 || !guides(plan)) return null;
+  const config = await configOf(teacher.source);
+  if (config?.['labelDropout'] !== 0) return null;
+  return `guidance asks ${teacher.source} without a label, which it was never trained for (--label-dropout 0): its answer means nothing`;
+}
+
+/** Whether the teacher is asked with a scale of guidance other than 1. */
+const guides = ({ loss, options }: Plan): boolean =>
+  'teacher' in loss.players &&
+  facts(loss.options).some(({ name, type }) => /guidance/i.test(name) && type === 'number' && options[name] !== 1);
+
+const configOf = (source: string): Promise<Flat | null> =>
+  readConfig(Object.hasOwn(BUNDLED, source) ? join(packageRoot(), 'configs', CONFIGS[source] ?? '') : source).catch(() => null);
