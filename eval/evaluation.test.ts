@@ -48,27 +48,36 @@ describe.each(classifiedData.filter((data) => splits[data]))('held-out images of
       expect(distances[i], `${name} ${strengths[i]}: ${distances.join(', ')}`).toBeGreaterThan(distances[i - 1]!);
     // The strongest damage is not a matter of rounding: tens of times the floor.
     expect(distances.at(-1)!).toBeGreaterThan(20 * distances[0]!);
-    // Missing classes leave the others precise and uncovered; the other kinds make images that are like no real ones.
     const [first, last] = [found[0]!, found.at(-1)!];
     if (name === 'dropped classes') {
-      expect(last.recall!).toBeLessThan(0.4 * first.recall!);
-      expect(last.precision!).toBeGreaterThan(0.9 * first.precision!);
-    } else expect(last.precision!).toBeLessThan(0.7 * first.precision!);
+      // What is missing is not covered, and what is left is as like real images as before.
+      for (let i = 1; i < found.length; i++) expect(found[i]!.recall, `dropped ${strengths[i]}`).toBeLessThan(found[i - 1]!.recall!);
+      for (const { precision } of found) expect(Math.abs(precision! - first.precision!)).toBeLessThan(0.05);
+    } else {
+      // Damaged images lie together, away from most real ones; those that are near a few of them still count as precise.
+      expect(last.precision!).toBeLessThan(first.precision!);
+      expect(last.recall!).toBeLessThan(0.2 * first.recall!);
+    }
   });
 
-  test('undamaged have the floor, in another evaluation and through pools too; to itself a set has no distance', async () => {
+  test('undamaged have the floor, in another evaluation and through pools too; to itself a set has no distance', {
+    timeout: 300_000,
+  }, async () => {
     const { images, labels, size } = heldOut;
-    const once = await plain.evaluate({ images, n: size, labels });
+    const few = { images: images.subarray(0, N * PIXELS), n: N, labels: labels!.subarray(0, N) };
+    const once = await plain.evaluate(few);
     expect(once.metric).toBe(frechetName(data));
-    expect(once.frechet.training).toBeCloseTo(once.floor, 8);
-    expect(Math.abs(once.frechet.heldOut)).toBeLessThan(1e-8);
-    expect(once.floor).toBeCloseTo(FLOOR[data], 2);
+    expect(once.floor).toBeCloseTo(FLOOR[data], 3);
     const [pool, spread] = [openPool({ threads: 2 }), openSpread({ threads: 2 })];
     const extract = (bytes: Uint8Array, n: number) => pool.features(bytes, n, shippedClassifiers[data].name);
-    const few = { images: images.subarray(0, N * PIXELS), n: N, labels: labels!.subarray(0, N) };
-    const { nearest, ...again } = await evaluateSamples(data, few, { extract, spread, neighbours: 5 });
+    const all = await plain.frechet((await extract(images, size)).features, size);
+    expect(all.training).toBeCloseTo(once.floor, 8);
+    expect(Math.abs(all.heldOut)).toBeLessThan(1e-8);
+    // Among 60,000 images the search takes a minute.
+    const { nearest, ...again } = await evaluateSamples(data, few, { extract, spread, neighbours: data === 'digits' ? 5 : 0 });
     await Promise.all([pool.close(), spread.close()]);
-    expect({ ...again, nearest: null }).toEqual(await plain.evaluate(few));
+    expect({ ...again, nearest: null }).toEqual(once);
+    if (data !== 'digits') return;
     expect(nearest!.index.length).toBe(5);
     // Held-out images are no copies.
     expect(nearest!.heldOut.low).toBeGreaterThan(1);
