@@ -26,6 +26,8 @@ const BUDGETS: Readonly<Record<string, string>> = {
   'npx onestep sample digit-teacher': `${DRAWING} --steps 3`,
   'npx onestep evaluate': `${DRAWING} --neighbours 0`,
   'npx onestep export': '',
+  'npx onestep inspect': '--n 1 --steps 3 --threads 1',
+  'npx onestep search-levels': '--samples 20 --iterations 1 --threads 1',
   'npm start': '--smoke --threads 1',
 };
 /** Commands that something else runs: .ci/run and pack.test.ts. */

@@ -42,7 +42,10 @@ export function inspectCommand(): Command {
     const ways = await waysOf(models, { labels, n, seed, threads });
     await writeAtomic(out, await sheetOf(ways, sample.shape));
     if (given['json']) say(JSON.stringify({ kind: 'inspection', out, seed, rows: ways.map(rowOf) }));
-    else say(`${n} samples in ${out}, seed ${seed}; the level is written under each picture: ${models.map(words).join('; ')}`);
+    else
+      say(
+        `${n} ${n === 1 ? 'sample' : 'samples'} in ${out}, seed ${seed}; the level is written under each picture: ${models.map(words).join('; ')}`,
+      );
   });
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toFloat } from '../../data/bytes.ts';
 import { acquireLock } from '../../engine/io/lock.ts';
+import { attempt } from '../testing/command.ts';
 import { gaussianModel } from '../testing/gaussian.ts';
 import { tinyModel, writeTinyRun } from '../testing/tiny.ts';
 import { loadModel, saveModel } from './model.ts';
@@ -110,4 +111,35 @@ test('levels are written on the card alone, not into checkpoints, and not while 
   await release();
   await expect(writeLevels('digit-teacher', before, [80])).rejects.toThrow(/^write: digit-teacher comes with the package; copy it/);
   await expect(writeLevels(folder, before, [80])).rejects.toThrow(/is a checkpoint, whose files are sealed; give its run folder/);
+});
+
+describe('the command', { timeout: 300_000 }, () => {
+  test('measures, tells and writes what is better', async () => {
+    const run = await writeTinyRun(join(folder, 'ect'), { method: 'ect', levels: [80] });
+    const args = [run, '--samples', '20', '--iterations', '1', '--threads', '1', '--write', '--json'];
+    const { code, stdout, stderr } = await attempt('search-levels', ...args);
+    expect([code, stderr]).toEqual([0, '']);
+    const found = JSON.parse(stdout) as Record<'before' | 'after', { levels: number[]; frechetTraining: number }> & { written: boolean };
+    expect(found).toMatchObject({ kind: 'levels', model: run, samples: 20, seed: 0, before: { levels: [80] } });
+    expect(found.written).toBe(found.after.frechetTraining < found.before.frechetTraining);
+    // The thirds of σ^(1/7) between the lowest level of the schedule and 80.
+    const [low, high] = [0.002 ** (1 / 7), 80 ** (1 / 7)];
+    const thirds = [1, 2].map((k) => Number(((low + (k * (high - low)) / 3) ** 7).toPrecision(5)));
+    expect(thirds).toContain(found.after.levels[1]);
+    expect((await loadModel(run)).card.levels).toEqual(found.written ? found.after.levels : [80]);
+  });
+  test.each([
+    [{ levels: [80], method: 'ect' }, ['--steps', '1'], /steps: one call has one level, which is not searched; give at least 2/],
+    [
+      { levels: [80], method: 'ect', data: 'cifar10:x' },
+      [],
+      /samples of cifar10:x cannot be measured; students of digits, fashion-mnist can be/,
+    ],
+    [{ levels: null }, [], /is a teacher, which has no levels of its own; give a student/],
+  ])('%j %j is refused', async (card, args, message) => {
+    const run = await writeTinyRun(join(folder, 'refused'), card);
+    const { code, stderr } = await attempt('search-levels', run, ...args);
+    expect(stderr).toMatch(message);
+    expect([code, stderr.split('\n').length]).toEqual([2, 2]);
+  });
 });
