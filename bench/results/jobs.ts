@@ -113,6 +113,10 @@ const AROUND = 75;
 export function estimate(job: Job, row: Row | null, settings: Settings): number {
   if (isDone(row, job.settings)) return 0;
   const images = job.plan.run.steps * job.plan.run.batch;
-  const pace = row?.training ? row.training.images / row.training.seconds : settings.imagesPerSecond;
+  const pace = row?.training
+    ? row.training.images / row.training.seconds
+    : job.stage === 'long'
+      ? settings.longImagesPerSecond
+      : settings.imagesPerSecond;
   return images / pace + AROUND;
 }

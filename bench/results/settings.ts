@@ -19,7 +19,9 @@ const schema = options({
   pairs: whole(8000, "pairs of noise and the teacher's sample for methods that learn from them", { min: 1 }),
   pairLevels: whole(10, "levels of the teacher's trajectory in the pairs", { min: 2 }),
   evaluations: wholes([1, 2, 4, 8, 18, 35], 'network evaluations a sample for which the teacher is measured', { min: 1 }),
-  imagesPerSecond: real(100, 'pace of training that is expected of a method that was not measured yet', { min: 0.1 }),
+  imagesPerSecond: real(100, 'pace of training that is expected of a method of the sweep that was not measured yet', { min: 0.1 }),
+  longImagesPerSecond: real(70, 'the same of a long run', { min: 0.1 }),
+  teacherPerSecond: real(500, 'evaluations of the teacher a second that are expected', { min: 0.1 }),
 });
 
 export interface Settings extends Values<typeof schema> {

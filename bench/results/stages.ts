@@ -1,11 +1,12 @@
 /** @file The stages of `npm run results`: rows of reference, the sweep over all methods, and the long runs of the best. */
+import { existsSync } from 'node:fs';
 import { clock } from '../../cli/output.ts';
 import type { Loss } from '../../engine/train/loss.ts';
 import { bestOf, estimate, type Job, longJob, longJobs, type Sums, sweepJobs } from './jobs.ts';
 import { isDone, type Row, readRow, readRows } from './record.ts';
 import { makeReference, missingReferences } from './references.ts';
 import type { Settings } from './settings.ts';
-import { makeRow, type Places, sharedPairs } from './training.ts';
+import { makeRow, type Places, pairsFile, sharedPairs } from './training.ts';
 
 export interface Context {
   readonly settings: Settings;
@@ -18,8 +19,9 @@ export interface Context {
 }
 
 /** Makes the rows of jobs that are missing; a method that fails gets a row that says why, and the next one has its turn. */
-async function work(jobs: readonly Job[], { settings, sums, places, dry, say }: Context): Promise<number> {
-  let planned = 0;
+async function work(jobs: readonly Job[], context: Context): Promise<number> {
+  const { settings, sums, places, dry, say } = context;
+  let planned = pairSeconds(jobs, context);
   for (const [i, job] of jobs.entries()) {
     const before = await readRow(places.results, job);
     const seconds = estimate(job, before, settings);
@@ -48,8 +50,11 @@ const told = ({ failure, scores, training }: Row): string =>
     ? `failed: ${failure}`
     : `${scores!.heldOut.toFixed(3)} held-out, ${scores!.training.toFixed(3)} training, ${clock(training!.seconds)} of training`;
 
-/** Seconds of one sample's evaluation by the teacher, roughly: a training image takes a student about six of them. */
-const PER_EVALUATION = 1 / 6;
+/** Seconds that the pairs will take, where a job needs them and they are not there; Heun takes two evaluations a level, but one at the last. */
+function pairSeconds(jobs: readonly Job[], { settings, sums, places }: Context): number {
+  if (!jobs.some(({ needsPairs }) => needsPairs) || existsSync(pairsFile(settings, sums.teacher, places))) return 0;
+  return (settings.pairs * (2 * settings.pairLevels - 1)) / settings.teacherPerSecond;
+}
 
 async function references({ settings, sums, places, dry, say }: Context): Promise<number> {
   const missing = await missingReferences(settings, sums.teacher, places);
@@ -59,7 +64,7 @@ async function references({ settings, sums, places, dry, say }: Context): Promis
     const failure = dry ? null : await makeReference(planned, places);
     if (failure) say(`  failed: ${failure}`);
   }
-  return missing.length > 0 ? (evaluations * PER_EVALUATION) / settings.imagesPerSecond : 0;
+  return missing.length > 0 ? evaluations / settings.teacherPerSecond : 0;
 }
 
 /** Seconds as in `sweep`. */

@@ -25,13 +25,14 @@ export const sumOf = async (path: string): Promise<string> =>
     .update(await readFile(path))
     .digest('hex');
 
+/** Where the teacher's pairs are kept. */
+export const pairsFile = ({ pairs, pairLevels, seed }: Settings, teacherSum: string, { work }: Places): string =>
+  join(work, `pairs-${short({ teacherSum, pairs, pairLevels, seed })}.safetensors`);
+
 /** The teacher's pairs, made once. @returns their file */
-export async function sharedPairs(
-  { teacher, pairs, pairLevels, seed, threads }: Settings,
-  teacherSum: string,
-  { work }: Places,
-): Promise<string> {
-  const path = join(work, `pairs-${short({ teacherSum, pairs, pairLevels, seed })}.safetensors`);
+export async function sharedPairs(settings: Settings, teacherSum: string, places: Places): Promise<string> {
+  const { teacher, pairs, pairLevels, seed, threads } = settings;
+  const path = pairsFile(settings, teacherSum, places);
   const words = ['--n', pairs, '--steps', pairLevels, '--seed', seed, '--threads', threads, '--out', path].map(String);
   if (!existsSync(path)) await onestep(['pairs', teacher, ...words]);
   return path;
