@@ -46,7 +46,10 @@ test('options that a run was made with count: several levels, a share of noised 
     return trainedLevels({ ...tinyModel({ method: String(settings['method']), levels }), source: folder });
   };
   try {
-    expect(await at({ method: 'dmd2', studentLevels: [1, 0.5], steps: 3 }, [80, 24, 5])).toEqual({ kind: 'single', levels: [80, 24, 5] });
+    expect(await at({ method: 'dmd2', steps: 3 }, [80, 24, 5])).toEqual({ kind: 'single', levels: [80, 24, 5] });
+    // Levels that were put on the card later may be used beside those of the training.
+    expect(await at({ method: 'dmd2', studentLevels: [80, 5] }, [80, 24])).toEqual({ kind: 'single', levels: [80, 24, 5] });
+    expect(await at({ method: 'tscd', studentLevels: [80] }, [80, 0.8])).toMatchObject({ kind: 'range', high: 80 });
     expect(await at({ method: 'ladd', pure: 0.5 }, [80])).toMatchObject({ kind: 'range' });
     expect(await at({ method: 'reflow', stage: 'reflow' }, [80])).toMatchObject({ kind: 'range', high: 80 });
     expect(await at({ method: 'reflow', stage: 'distil', guideWeight: 0 }, [80])).toEqual({ kind: 'single', levels: [80] });

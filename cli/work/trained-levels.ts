@@ -36,13 +36,13 @@ export async function trainedLevels({ card, source }: Model): Promise<TrainedLev
   return levelsIn(loss, await optionsOf(loss, card, source), card);
 }
 
-/** The options that a student was trained with: those of its run's configuration where there is one, else the defaults; its levels are those of the card. */
+/** The options that a student was trained with: those of its run's configuration where there is one, else the defaults and the levels of its card. */
 async function optionsOf(loss: Loss, card: ModelCard, source: string): Promise<Values> {
   const stored = (await configOf(source)) ?? (await configOf(join(source, '..', '..'))) ?? {};
   const names = facts(loss.options).map(({ name }) => name);
   const own = stored['method'] === loss.name ? Object.entries(stored).filter(([name]) => names.includes(name)) : [];
   const levels = names.includes('studentLevels') ? { studentLevels: card.levels } : { studentLevel: card.levels![0] };
-  return resolve(loss.name, loss.options, { ...Object.fromEntries(own), ...levels });
+  return resolve(loss.name, loss.options, { ...levels, ...Object.fromEntries(own) });
 }
 const configOf = (folder: string): Promise<Flat | null> => readConfig(folder).catch(() => null);
 
