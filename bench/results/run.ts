@@ -37,8 +37,8 @@ async function contextOf(values: Record<string, string | boolean | undefined>): 
   const settings = images === null ? stored : { ...stored, images, longImages: images };
   const data = settings.data.split(':')[0]!;
   const places = { results: text('out') ?? join(packageRoot(), 'docs/results', data), work: text('work') ?? 'runs/results' };
-  await mkdir(places.work, { recursive: true });
-  for (const stage of ['reference', 'sweep', 'long']) await mkdir(join(places.results, stage), { recursive: true });
+  const folders = [places.work, ...['reference', 'sweep', 'long'].map((stage) => join(places.results, stage))];
+  if (values['dry-run'] !== true) for (const folder of folders) await mkdir(folder, { recursive: true });
   const sums = { teacher: await fileSum(settings.teacher), start: settings.start ? await fileSum(settings.start) : '' };
   const methods = chosenMethods(await allMethods(), text('only')?.split(',') ?? [], settings);
   return { settings, sums, places, methods, dry: values['dry-run'] === true, say };
