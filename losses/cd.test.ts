@@ -22,7 +22,7 @@ describe.skipIf(!golden)('with its options, the loss and its gradients are those
   test.each(config.cases.filter(({ use_cd }) => use_cd))('$name', ({ name, ratio, huber_const, guidance_scale }) => {
     const options = {
       solver: 'euler',
-      pairs: 'gap',
+      pairing: 'gap',
       decay: 0,
       distance: 'huber',
       huber: huber_const,

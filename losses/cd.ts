@@ -28,7 +28,7 @@ import { addNoise } from './terms.ts';
 const cdOptions = options({
   solver: choice(['heun', 'euler'], 'heun', "the teacher's step from t to r"),
   guidance: real(1, "scale of classifier-free guidance in the teacher's step; 1 is none", { min: 0, max: 100 }),
-  pairs: choice(
+  pairing: choice(
     ['grid', 'gap'],
     'grid',
     "pairs t > r: neighbours among the schedule's levels, or log-normal t with ECT's closing gap (FastGen)",
@@ -52,7 +52,7 @@ type Options = Values<typeof cdOptions>;
 
 /** A pair for each sample. */
 function pairOf({ data, clock, schedule, draw, options: o }: Scene<string, string, Options>): LevelPair {
-  if (o.pairs === 'grid') {
+  if (o.pairing === 'grid') {
     const intervals = constant(o.levels - 1);
     return gridPair(schedule, uniformIndex(draw.uniform('index', perSample(data)), intervals), intervals);
   }

@@ -30,12 +30,12 @@ export default defineLoss({
     power: real(0.75, 'power of the weight 1/(‖Δ‖² + c)^power of each sample', { min: 0, max: 4 }),
     weightConstant: real(1e-3, 'the constant c of the weight', { min: 0 }),
     weighting: choice(['square', 'norm'], 'square', 'what the weight is made of: ‖Δ‖² or ‖Δ‖ (FastGen)'),
-    warmup: real(0, 'share of the run over which the derivative is brought in', { min: 0, max: 1 }),
+    tangentWarmup: real(0, 'share of the run over which the derivative is brought in', { min: 0, max: 1 }),
     derivative: choice(['exact', 'difference'], 'exact', 'the derivative along the flow: exact, or by a central difference'),
   }),
   recommended: { lr: 2e-4 },
   players: { student: { from: 'teacher', scalars: ['toward'] }, teacher: 'teacher' },
-  clock: { tangent: ({ step, steps }, { warmup }) => (warmup === 0 ? 1 : Math.min(1, step / (warmup * steps))) },
+  clock: { tangent: ({ step, steps }, { tangentWarmup }) => (tangentWarmup === 0 ? 1 : Math.min(1, step / (tangentWarmup * steps))) },
   form: () => ({ kind: 'told', scalars: { toward: 0 } }),
   phases: {
     student: {

@@ -29,7 +29,7 @@ const rcmOptions = options({
   startShare: real(0, "share of samples of the consistency term at the student's own level", { min: 0, max: 1 }),
   scoreMean: real(-0.7, 'mean of ln σ of the matching term and the fake score; the paper has ln σd', { min: -10, max: 10 }),
   scoreStd: real(1.6, 'standard deviation of ln σ of the matching term and the fake score', { min: 0.01, max: 10 }),
-  warmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
+  tangentWarmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
   tamingConstant: real(0.1, 'added to the norm that a tangent is divided by', { min: 0 }),
   derivative: choice(['exact', 'difference'], 'exact', 'the derivative along the trajectory: exact, or by a central difference'),
   guard: real(1e-5, 'added to the denominator of the matching direction', { min: 0 }),

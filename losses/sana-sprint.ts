@@ -32,7 +32,7 @@ const sanaOptions = options({
   ganWeight: real(0.5, "weight of the adversarial term in the student's loss", { min: 0 }),
   ...laddOptions({ pure: 0.5, judgeMean: -0.6, r1: 1 }).shape,
   sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
-  warmup: real(0.2, "share of the run over which the tangent's second part is brought in; 4000 of 20,000 steps in the paper", {
+  tangentWarmup: real(0.2, "share of the run over which the tangent's second part is brought in; 4000 of 20,000 steps in the paper", {
     min: 0,
     max: 1,
   }),

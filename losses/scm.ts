@@ -26,7 +26,7 @@ export default defineLoss({
     levelMean: real(-0.5, 'mean of ln σ', { min: -10, max: 10 }),
     levelStd: real(2.2, 'standard deviation of ln σ', { min: 0.01, max: 10 }),
     startShare: real(0, "share of samples at the student's own level; the paper has 0, SANA-Sprint 0.5", { min: 0, max: 1 }),
-    warmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
+    tangentWarmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
     taming: choice(
       ['norm', 'rms', 'clip', 'none'],
       'norm',

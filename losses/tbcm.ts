@@ -37,7 +37,7 @@ export default defineLoss({
     guidance: real(1, 'scale of classifier-free guidance of the teacher; 1 is none', { min: 0, max: 100 }),
     sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
     studentLevel: real(80, 'noise level at which the student is called, and at which trajectories start', { min: 1e-3 }),
-    warmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
+    tangentWarmup: real(0.1, "share of the run over which the tangent's second part is brought in", { min: 0, max: 1 }),
     tamingConstant: real(0.1, 'added to the norm that a tangent is divided by', { min: 0 }),
     derivative: choice(['exact', 'difference'], 'exact', 'the derivative along the trajectory: exact, or by a central difference'),
   }),

@@ -87,5 +87,5 @@ export function consistencyError(student: Network, point: Point, condition: Cond
 }
 
 /** How far the tangent's second part is brought in. */
-export const tangentShare = ({ step, steps }: Moment, { warmup }: { readonly warmup: number }): number =>
-  warmup === 0 ? 1 : Math.min(1, step / (warmup * steps));
+export const tangentShare = ({ step, steps }: Moment, { tangentWarmup }: { readonly tangentWarmup: number }): number =>
+  tangentWarmup === 0 ? 1 : Math.min(1, step / (tangentWarmup * steps));

@@ -82,7 +82,7 @@ describe('remedies', () => {
     // 0.00054 √784 = 0.0151.
     expect(await flagsOf('ect')).toBe('--lr 0.00013 (now 0.0004); --stages 16 (now 8); --huber 0.015 (now 0)');
     expect(await flagsOf('cd')).toBe('--lr 0.00013 (now 0.0004); --huber 0.015 (now 0); --decay 0.98 (now 0.95)');
-    expect(await flagsOf('cd', { pairs: 'gap' })).toMatch(/--stages 16 \(now 8\)/);
+    expect(await flagsOf('cd', { pairing: 'gap' })).toMatch(/--stages 16 \(now 8\)/);
   });
   test('of anything else: rate, clipping, a longer average', async () => {
     expect(await flagsOf('drift', { clip: 0 })).toBe(

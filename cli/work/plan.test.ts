@@ -1,9 +1,11 @@
-/** @file How a batch is cut into parts, and what cannot be. */
+/** @file How a batch is cut into parts, and what cannot be; that no two options share a name. */
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import type { Loss } from '../../engine/train/loss.ts';
+import { facts } from '../../engine/train/options.ts';
 import dmd2 from '../../losses/dmd2.ts';
-import { cutsOf, planOf } from './plan.ts';
+import { allMethods } from './methods.ts';
+import { cutsOf, groupsOf, planOf } from './plan.ts';
 
 const loss = dmd2 as unknown as Loss;
 const cuts = (given: Readonly<Record<string, number>>, of = loss) => cutsOf(of, planOf(loss, null, { threads: 1, ...given }).run);
@@ -32,4 +34,15 @@ test('a method that compares the samples of a batch is not cut', () => {
   expect(cuts({ batch: 64, threads: 4 }, coupled)).toEqual({ parts: 1, beside: 1 });
   for (const given of [{ parts: 2 }, { beside: 2 }])
     expect(() => cutsOf(coupled, planOf(loss, null, { batch: 64, ...given }).run)).toThrow('dmd2: compares the samples of a batch');
+});
+
+test('options of a distillation have different names, and none is a name of the command', async () => {
+  for (const method of await allMethods()) {
+    const names = ['teacher', 'start', 'config', 'out', 'resume', 'dryRun', 'json', 'debug'];
+    for (const { schema, rename } of groupsOf(method, null)) names.push(...facts(schema).map(({ name }) => rename?.[name] ?? name));
+    expect(
+      names.filter((name, i) => names.indexOf(name) < i),
+      method.name,
+    ).toEqual([]);
+  }
 });

@@ -72,7 +72,7 @@ const FAMILIES: readonly { readonly of: (plan: Plan) => boolean; readonly rules:
     rules: [
       lowerRate,
       // Pairs of neighbours on a fixed grid have no stages.
-      option('stages', (now, { options }) => (options['pairs'] === 'grid' ? now : 2 * now)),
+      option('stages', (now, { options }) => (options['pairing'] === 'grid' ? now : 2 * now)),
       // Song and Dhariwal 2023: 0.00054 times the root of the values in a sample.
       option('huber', (now, _, values) => (now > 0 ? 10 * now : 5.4e-4 * Math.sqrt(values))),
       option('decay', (now) => Math.min(0.9999, 1 - (1 - now) / 3)),
