@@ -75,7 +75,7 @@ async function checkDenoiser(teacher: Model): Promise<void> {
 }
 
 /** Configurations of the bundled teachers, which have no run folder. */
-const CONFIGS: Readonly<Record<string, string>> = { 'digit-teacher': 'digits-teacher.json' };
+const CONFIGS: Readonly<Record<string, string>> = { 'digit-teacher': 'digits-teacher.json', 'fashion-teacher': 'fashion-teacher.json' };
 
 /** What a run will do without having been told not to: guidance of a teacher that never learnt to speak without a label. Null where there is nothing. */
 export async function unheeded({ plan, teacher }: RunRequest): Promise<string | null> {

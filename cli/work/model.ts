@@ -29,7 +29,10 @@ export interface CheckpointMeta {
 }
 
 /** Models that come with the package, by name. */
-export const BUNDLED: Readonly<Record<string, string>> = { 'digit-teacher': 'digit-teacher.safetensors' };
+export const BUNDLED: Readonly<Record<string, string>> = {
+  'digit-teacher': 'digit-teacher.safetensors',
+  'fashion-teacher': 'fashion-teacher.safetensors',
+};
 /** The model of a run folder. */
 export const MODEL_FILE = 'model.safetensors';
 
