@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Flat } from '../../cli/config.ts';
+import { workerEntry } from '../../engine/io/threads.ts';
 
-const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+const MAIN = workerEntry(import.meta.url, '../../cli/main');
 
 /** A command that ended otherwise than well; the message is the last that it said. */
 export class CommandFailed extends Error {}
@@ -23,7 +24,9 @@ export function heedSignals(): void {
  */
 export async function onestep(words: readonly string[], onLine: (line: Flat) => void = () => {}): Promise<Flat> {
   if (stopping.signal.aborted) throw new Stopped(words.join(' '));
-  const child = spawn(process.execPath, [...process.execArgv, MAIN, ...words, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...MAIN.execArgv, fileURLToPath(MAIN.url), ...words, '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const pass = (): void => void (stopping.signal.reason === 'SIGTERM' && child.kill('SIGTERM'));
   stopping.signal.addEventListener('abort', pass);
   let said = '';
@@ -50,6 +53,6 @@ export async function onestep(words: readonly string[], onLine: (line: Flat) => 
 /** The line that tells of an error, without the progress before and the stack after it. */
 function lastWords(said: string): string {
   const lines = said.split(/[\r\n]+/).filter((line) => line.trim() !== '');
-  const told = lines.find((line) => /^error: |^\w*Error: /.test(line)) ?? lines.at(-1) ?? '';
+  const told = lines.find((line) => /^error: |^\w*Error( \[\w+\])?: /.test(line)) ?? lines.at(-1) ?? '';
   return told.replace(/^error: /, '').trim();
 }
