@@ -65,10 +65,6 @@ export function checkSamples(where: string, reference: Reference, shape: readonl
     throw new InputError(`evaluate: ${where} has ${classes} classes, ${data} have ${reference.classes}; give a model of ${data}`);
 }
 
-/** The same for digits. */
-export const checkDigits = (where: string, shape: readonly number[], classes: number): void =>
-  checkSamples(where, referenceFor('digits', ''), shape, classes);
-
 /** Compares samples with real images. Errors: fewer than two samples, labels that the reference does not have. */
 export async function evaluate({ reference, samples, neighbours, threads }: EvaluationRequest): Promise<Evaluation> {
   const { data, spec, classes } = reference;
