@@ -121,7 +121,6 @@ export { grid } from './data/image.ts';
 export { DATASET_SPECS, loadDataset } from './data/registry.ts';
 
 // Metrics.
-export { type DigitEvaluation, type DigitScores, evaluateDigits, FRECHET_NAME, openDigitEvaluation } from './eval/digits.ts';
 export {
   type Evaluation,
   type EvaluationOptions,

@@ -1,5 +1,5 @@
 /** @file Metrics: the Fréchet distance of two clouds whose distance is known, and the scores of real digits as if they were generated. */
-import { evaluateDigits, FRECHET_NAME, fillNormal, frechetFromFeatures, loadDataset, streamKey } from '../index.ts';
+import { evaluateSamples, fillNormal, frechetFromFeatures, frechetName, loadDataset, streamKey } from '../index.ts';
 
 // N(0, 1) and N(1, 2²) in four dimensions: 4·((0 − 1)² + (1 − 2)²) = 8.
 const d = 4;
@@ -15,6 +15,6 @@ console.log(`two Gaussians: ${distance.toFixed(2)} (8 in the limit of many sampl
 // A thousand digits that no network here was trained on.
 const { heldOut } = await loadDataset('digits');
 const images = heldOut.images.subarray(0, 1000 * 28 * 28);
-const scores = await evaluateDigits({ images, n: 1000, labels: heldOut.labels!.subarray(0, 1000) }, { neighbours: 0 });
-console.log(`${FRECHET_NAME} of 1,000 real digits to 8,000 others: ${scores.frechet.training.toFixed(2)}`);
+const scores = await evaluateSamples('digits', { images, n: 1000, labels: heldOut.labels!.subarray(0, 1000) }, { neighbours: 0 });
+console.log(`${frechetName('digits')} of 1,000 real digits to 8,000 others: ${scores.frechet.training.toFixed(2)}`);
 console.log(`the classifier sees the right digit in ${((scores.classAccuracy ?? 0) * 100).toFixed(1)} % of them`);

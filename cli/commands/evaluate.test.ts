@@ -7,7 +7,7 @@ import { loadDigits } from '../../data/digits.ts';
 import { encodePng } from '../../data/image.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
 import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
-import { openDigitEvaluation } from '../../eval/digits.ts';
+import { openEvaluation } from '../../eval/evaluation.ts';
 import { attempt } from '../testing/command.ts';
 import { writePictures, writeTinyRun } from '../testing/tiny.ts';
 
@@ -29,7 +29,7 @@ test('a folder of held-out digits: the numbers of the evaluation itself, though 
   timeout: 180_000,
 }, async () => {
   const { heldOut } = await loadDigits();
-  const direct = await openDigitEvaluation({ neighbours: 0 });
+  const direct = await openEvaluation('digits', { neighbours: 0 });
   const wanted = await direct.evaluate({ images: heldOut.images.slice(0, 784 * N), n: N, labels: heldOut.labels!.subarray(0, N) });
   await direct.close();
   // Digits are easy: held-out ones are recognised.
@@ -98,7 +98,7 @@ test('a model: its settings beside the numbers, in words that promise no FID; fe
     classAccuracy: expect.any(String),
   });
   // They give the same distance again.
-  const evaluation = await openDigitEvaluation({ neighbours: 0 });
+  const evaluation = await openEvaluation('digits', { neighbours: 0 });
   const again = await evaluation.frechet(toFloat32(tensors.get('features')!), 40);
   await evaluation.close();
   expect(String(again.heldOut)).toBe(metadata['frechetHeldOut']);

@@ -11,7 +11,7 @@ import { InputError } from '../../engine/io/errors.ts';
 import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
 import { ortFacts } from '../../engine/run/ort.ts';
 import { readLog } from '../../engine/train/logs.ts';
-import { type DigitScores, FRECHET_NAME, openDigitEvaluation } from '../../eval/digits.ts';
+import { frechetName, openEvaluation, type Scores } from '../../eval/evaluation.ts';
 import type { Chart } from '../../eval/report/chart.ts';
 import { renderReport } from '../../eval/report/html.ts';
 import { exportStudent } from './exporting.ts';
@@ -115,7 +115,7 @@ export async function quickstart(request: QuickstartRequest): Promise<Metrics | 
   const note = (text: string): void => request.onEvent?.({ kind: 'note', text });
   await exportStudent(result.model, join(folder, 'student.onnx'));
   note(`measuring: ${request.samples} samples of the student`);
-  const evaluation = await openDigitEvaluation();
+  const evaluation = await openEvaluation('digits');
   try {
     const { seed, threads } = plan.run;
     const student = await drawFrom(result.model, request.samples, seed, threads);
@@ -153,13 +153,13 @@ function metricsOf(
   { plan, samples }: QuickstartRequest,
   result: RunResult,
   student: Drawn,
-  scores: DigitScores,
+  scores: Scores,
   shown: Drawn,
   teacher: { readonly heldOut: number; readonly training: number; readonly classAccuracy: number },
   totalSeconds: number,
 ): Metrics {
   return {
-    metric: FRECHET_NAME,
+    metric: frechetName('digits'),
     samples,
     seed: plan.run.seed,
     steps: result.step,
@@ -208,7 +208,7 @@ async function samplesPicture(real: Dataset, teacher: Drawn, student: Drawn): Pr
 }
 
 /** Samples of the student above their nearest training digits. */
-async function neighboursPicture(train: Dataset, student: Drawn, { nearest: found }: DigitScores): Promise<Uint8Array> {
+async function neighboursPicture(train: Dataset, student: Drawn, { nearest: found }: Scores): Promise<Uint8Array> {
   const nearest = found!;
   const size = imageSize(train);
   const n = Math.min(COLUMNS, nearest.index.length);
@@ -251,7 +251,7 @@ async function chartsOf(folder: string, metrics: Metrics): Promise<Chart[]> {
   const loss = series(terms, (name) => !name.endsWith('gradientNorm'));
   return [
     {
-      title: `${FRECHET_NAME} of the student`,
+      title: `${frechetName('digits')} of the student`,
       x: 'step',
       y: 'distance',
       logY: true,
@@ -273,7 +273,7 @@ async function reportOf(request: QuickstartRequest, metrics: Metrics, samples: U
     title: 'A one-step student of the digit teacher',
     summary: [
       `The student makes a digit in one network evaluation, the teacher in ${teacher.nfe}: ${speed.toFixed(0)} times as many images a second on this machine.`,
-      `${FRECHET_NAME} to held-out digits: student ${fixed(student.frechetHeldOut)}, teacher ${fixed(teacher.frechetHeldOut)} (ratio ${fixed(metrics.ratio.heldOut, 2)}); real digits themselves ${fixed(metrics.floor)}.`,
+      `${frechetName('digits')} to held-out digits: student ${fixed(student.frechetHeldOut)}, teacher ${fixed(teacher.frechetHeldOut)} (ratio ${fixed(metrics.ratio.heldOut, 2)}); real digits themselves ${fixed(metrics.floor)}.`,
       `The class that was asked for is seen in ${(100 * student.classAccuracy).toFixed(1)} % of the student's digits and ${(100 * teacher.classAccuracy).toFixed(1)} % of the teacher's.`,
     ],
     table: {
