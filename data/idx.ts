@@ -16,6 +16,9 @@ const KNOWN: Readonly<Record<string, { readonly classes: readonly string[]; read
   'fashion-mnist': { classes: CLOTHES, licence: 'MIT' },
 };
 
+/** Names of the classes of a data set that these files are known for; none of others. */
+export const classNames = (data: string): readonly string[] => KNOWN[data]?.classes ?? [];
+
 /** An IDX file of unsigned bytes: big-endian magic 0x0800 + number of dimensions, the dimensions, the bytes. */
 export interface IdxFile {
   readonly dims: readonly number[];

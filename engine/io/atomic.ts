@@ -90,3 +90,9 @@ export function writeAtomicSync(path: string, content: Content): void {
 
 /** SHA-256 as 64 hexadecimal digits; of a text, that of its UTF-8 bytes. */
 export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
+/** The same of pieces, one after the other. */
+export function sha256Of(pieces: Iterable<Uint8Array>): string {
+  const hash = createHash('sha256');
+  for (const piece of pieces) hash.update(piece);
+  return hash.digest('hex');
+}

@@ -18,7 +18,8 @@ export interface Manifest {
   readonly files: Readonly<Record<string, FileFacts>>;
 }
 
-async function factsOf(path: string): Promise<FileFacts> {
+/** Size and sum of a file, read in pieces. @throws InputError where it cannot be read */
+export async function factsOf(path: string): Promise<FileFacts> {
   const hash = createHash('sha256');
   let bytes = 0;
   try {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { InputError } from './errors.ts';
-import { encodeNpy, parseNpy, readNpy, writeNpy } from './npy.ts';
+import { encodeNpy, npyHeader, parseNpy, readNpy, writeNpy } from './npy.ts';
 
 const fromBase64 = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'));
 const F4 = fromBase64(
@@ -59,13 +59,33 @@ test('what is written is read again, by way of a file', async () => {
 const withHeader = (text: string): Uint8Array =>
   Uint8Array.from([0x93, ...Buffer.from('NUMPY\x01\x00'), text.length, 0, ...Buffer.from(text)]);
 
+const withData = (text: string, data: readonly number[]): Uint8Array => Uint8Array.from([...withHeader(text), ...data]);
+
+test('the other byte order, column-major layout, halves and small integers', () => {
+  const of = (descr: string, shape: string, data: readonly number[], fortran = 'False') =>
+    parseNpy(withData(`{'descr': '${descr}', 'fortran_order': ${fortran}, 'shape': (${shape}), }`, data));
+  expect(of('>f4', '2,', [0x3f, 0x80, 0, 0, 0xc0, 0x20, 0, 0])).toEqual({ shape: [2], data: Float32Array.of(1, -2.5) });
+  expect(of('>f8', '1,', [0x3f, 0xf8, 0, 0, 0, 0, 0, 0])).toEqual({ shape: [1], data: Float64Array.of(1.5) });
+  expect(of('<f2', '2,', [0, 0x3c, 0, 0xc1])).toEqual({ shape: [2], data: Float32Array.of(1, -2.5) });
+  expect(of('>i2', '2,', [0xff, 0xfe, 1, 0])).toEqual({ shape: [2], data: Float64Array.of(-2, 256) });
+  expect(of('|b1', '2,', [1, 0])).toEqual({ shape: [2], data: Uint8Array.of(1, 0) });
+  // [[1, 2, 3], [4, 5, 6]], and [2, 1, 2] with the last index slowest.
+  expect(of('|u1', '2, 3', [1, 4, 2, 5, 3, 6], 'True')).toEqual({ shape: [2, 3], data: Uint8Array.of(1, 2, 3, 4, 5, 6) });
+  expect(of('|u1', '2, 1, 2', [1, 3, 2, 4], 'True')).toEqual({ shape: [2, 1, 2], data: Uint8Array.of(1, 2, 3, 4) });
+  expect(() => npyHeader(withHeader("{'descr': '<f8', 'fortran_order': True, 'shape': (2, 3), }"), 'f')).toThrow(
+    /column-major.*ascontiguousarray/,
+  );
+});
+
 test.each([
   [F4.subarray(1), /not a \.npy file/],
   [new Uint8Array(0), /not a \.npy file/],
   [F4.subarray(0, 100), /header is said to end at byte 128 of 100/],
   [F4.map((byte, i) => (i === 6 ? 9 : byte)), /format version 9/],
-  [withHeader("{'descr': '<f8', 'fortran_order': True, 'shape': (2, 3), }"), /column-major.*ascontiguousarray/],
-  [withHeader("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }"), /type >f4; one of <f4, <f8, <i8, \|u1/],
+  [withHeader("{'descr': '<f8', 'fortran_order': True, 'shape': (2, 3), }"), /takes 48 bytes, but 0 follow/],
+  [withHeader("{'descr': '<c8', 'fortran_order': False, 'shape': (1,), }"), /type <c8; floats of 2, 4 and 8 bytes, integers/],
+  [withHeader("{'descr': '<U6', 'fortran_order': False, 'shape': (), }"), /type <U6; floats/],
+  [withHeader("{'descr': '|f4', 'fortran_order': False, 'shape': (1,), }"), /type \|f4; floats/],
   [withHeader("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }"), /type of several fields/],
   [withHeader("{'descr': '<f4'}"), /unreadable header/],
   [Uint8Array.from([...EMPTY, 1]), /takes 0 bytes, but 1 follow/],

@@ -36,6 +36,20 @@ const isDtype = (text: unknown): text is SafetensorsDtype => typeof text === 'st
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** A value as JSON for a message, cut to a length that fits a line; a file may hold anything there. */
+export function brief(value: unknown): string {
+  let text: string;
+  try {
+    text = String(JSON.stringify(value));
+  } catch {
+    text = Array.isArray(value) ? 'a list nested too deeply' : 'an object nested too deeply';
+  }
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}… (${text.length} characters)` : text;
+}
+const MAX_SHOWN = 200;
+/** A shape as it is written in messages. */
+const showShape = (shape: readonly number[]): string => brief(shape).replaceAll(',', ', ');
+
 /** Product of a shape's sizes, or undefined beyond 2⁵³ − 1. */
 export function countElements(shape: readonly number[]): number | undefined {
   const count = shape.reduce((product, size) => product * size, 1);
@@ -68,7 +82,7 @@ export function headerLength(first: Uint8Array, fileBytes: number, where: string
 }
 
 /** The first key that stands twice in one object of a valid JSON text (JSON.parse keeps the last one silently). */
-function duplicateKey(json: string): string | undefined {
+export function duplicateKey(json: string): string | undefined {
   const keys: Set<string>[] = [];
   for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"\s*:?|[{}]/g)) {
     if (token === '{') keys.push(new Set());
@@ -97,37 +111,35 @@ function parseJson(bytes: Uint8Array, where: string): Record<string, unknown> {
     throw new InputError(`${where}: the header is not JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`);
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw new InputError(`${where}: the header has the key ${JSON.stringify(twice)} twice; each may stand once`);
+  if (twice !== undefined) throw new InputError(`${where}: the header has the key ${brief(twice)} twice; each may stand once`);
   return value as Record<string, unknown>; // a JSON text that begins with { is an object
 }
 
 function readMetadata(value: unknown, where: string): Readonly<Record<string, string>> {
-  if (!isRecord(value)) throw new InputError(`${where}: __metadata__ is ${JSON.stringify(value)}; it must be an object of texts`);
+  if (!isRecord(value)) throw new InputError(`${where}: __metadata__ is ${brief(value)}; it must be an object of texts`);
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string')
-      throw new InputError(`${where}: metadata ${JSON.stringify(key)} is ${JSON.stringify(text)}; metadata must be texts`);
+    if (typeof text !== 'string') throw new InputError(`${where}: metadata ${brief(key)} is ${brief(text)}; metadata must be texts`);
   }
   return value as Record<string, string>;
 }
 
 function readInfo(value: unknown, dataBytes: number, where: string): TensorInfo {
-  if (!isRecord(value))
-    throw new InputError(`${where} is ${JSON.stringify(value)}; it must be an object with dtype, shape and data_offsets`);
+  if (!isRecord(value)) throw new InputError(`${where} is ${brief(value)}; it must be an object with dtype, shape and data_offsets`);
   const { dtype, shape, data_offsets: offsets } = value;
-  if (!isDtype(dtype)) throw new InputError(`${where}: unknown dtype ${JSON.stringify(dtype)}; one of ${Object.keys(BITS).join(', ')}`);
+  if (!isDtype(dtype)) throw new InputError(`${where}: unknown dtype ${brief(dtype)}; one of ${Object.keys(BITS).join(', ')}`);
   if (!Array.isArray(shape) || !shape.every(isCount))
-    throw new InputError(`${where}: shape is ${JSON.stringify(shape)}; it must be a list of integers from 0 to 2^53 - 1`);
+    throw new InputError(`${where}: shape is ${brief(shape)}; it must be a list of integers from 0 to 2^53 - 1`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
-    throw new InputError(`${where}: data_offsets is ${JSON.stringify(offsets)}; it must be two integers from 0 to 2^53 - 1`);
+    throw new InputError(`${where}: data_offsets is ${brief(offsets)}; it must be two integers from 0 to 2^53 - 1`);
   }
   const [begin, end] = offsets as [number, number];
   if (end < begin) throw new InputError(`${where}: data_offsets [${begin}, ${end}] end before they begin`);
   const bytes = byteLength(dtype, shape);
   if (bytes === undefined)
-    throw new InputError(`${where}: shape [${shape.join(', ')}] of ${dtype} is not a whole number of bytes below 2^53`);
+    throw new InputError(`${where}: shape ${showShape(shape)} of ${dtype} is not a whole number of bytes below 2^53`);
   if (bytes !== end - begin) {
     throw new InputError(
-      `${where}: shape [${shape.join(', ')}] of ${dtype} takes ${bytes} bytes, but data_offsets [${begin}, ${end}] hold ${end - begin}`,
+      `${where}: shape ${showShape(shape)} of ${dtype} takes ${bytes} bytes, but data_offsets [${begin}, ${end}] hold ${end - begin}`,
     );
   }
   if (end > dataBytes)
@@ -140,7 +152,7 @@ function checkCover(tensors: readonly (readonly [string, TensorInfo])[], dataByt
   let covered = 0;
   for (const [name, { begin, end }] of tensors) {
     const fault = begin < covered ? `overlap the tensor before them, which ends at ${covered}` : `leave a gap after byte ${covered}`;
-    if (begin !== covered) throw new InputError(`${where}: tensor ${JSON.stringify(name)}: data_offsets [${begin}, ${end}] ${fault}`);
+    if (begin !== covered) throw new InputError(`${where}: tensor ${brief(name)}: data_offsets [${begin}, ${end}] ${fault}`);
     covered = end;
   }
   if (covered !== dataBytes)
@@ -159,7 +171,7 @@ export function parseHeader(json: Uint8Array, dataBytes: number, where: string):
   const { __metadata__: texts, ...entries } = parseJson(json, where);
   const metadata = texts === undefined ? {} : readMetadata(texts, where);
   const tensors = Object.entries(entries)
-    .map(([name, value]) => [name, readInfo(value, dataBytes, `${where}: tensor ${JSON.stringify(name)}`)] as const)
+    .map(([name, value]) => [name, readInfo(value, dataBytes, `${where}: tensor ${brief(name)}`)] as const)
     .sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   checkCover(tensors, dataBytes, where);
   return { tensors: new Map(tensors), metadata };

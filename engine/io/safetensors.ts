@@ -4,6 +4,7 @@ import { writeAtomic } from './atomic.ts';
 import { InputError } from './errors.ts';
 import { fileFailure } from './failures.ts';
 import {
+  brief,
   byteLength,
   elementBits,
   formatHeader,
@@ -64,7 +65,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<{ readonly 
 
 function find(header: Header, name: string, path: string): TensorInfo {
   const info = header.tensors.get(name);
-  if (!info) throw new InputError(`${path}: no tensor ${JSON.stringify(name)} among its ${header.tensors.size}`);
+  if (!info) throw new InputError(`${path}: no tensor ${brief(name)} among its ${header.tensors.size}`);
   return info;
 }
 
