@@ -56,6 +56,7 @@ export {
   tanh,
   where,
 } from './ops/elementwise.ts';
+export { layerNormalize } from './ops/layer-normalize.ts';
 export { constant, input, type LeafData, leafOf, state } from './ops/leaf.ts';
 export { linear, matmul } from './ops/linalg.ts';
 export {
@@ -76,6 +77,7 @@ export {
   unsqueeze,
 } from './ops/movement.ts';
 export { groupNorm, layerNorm, rmsNorm, unitNorm } from './ops/normalize.ts';
+export { type AveragePoolOptions, averagePool, maxPool, type PoolOptions } from './ops/pool.ts';
 export {
   cumsum,
   logSoftmax,
@@ -92,7 +94,7 @@ export {
   sumPerSample,
   variance,
 } from './ops/reduce.ts';
-export * from './ops/resize.ts';
+export { type ResizeOptions, resizeBicubic, resizeBilinear, resizeNearest, upsampleNearest } from './ops/resize.ts';
 export * from './ops/select.ts';
 export { evaluate, type ReferenceFeeds } from './reference.ts';
 export { simplify } from './simplify.ts';

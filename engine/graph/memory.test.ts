@@ -1,6 +1,6 @@
 /** @file The estimate of memory against what small graphs hold at once, counted by hand. */
 import { expect, test } from 'vitest';
-import { peakBytes } from './memory.ts';
+import { heldBytes, peakBytes } from './memory.ts';
 import { add, exp, mul } from './ops/elementwise.ts';
 import { input } from './ops/leaf.ts';
 import { matmul } from './ops/linalg.ts';
@@ -32,4 +32,14 @@ test('a reshape takes no memory of its own', () => {
 test('N counts', () => {
   const y = matmul(input('y', ['N', 10]), input('w', [10, 5]));
   expect(peakBytes([y], 7)).toBe(7 * 5 * 4);
+});
+
+test('dead memory goes to values of the same shape alone, and is held until then', () => {
+  // Four values of 400 bytes in a chain live in two places.
+  expect(heldBytes([exp(exp(exp(exp(x))))])).toBe(800);
+  // The memory of the first value waits for the last one while two of 800 bytes are computed.
+  const wide = exp(matmul(exp(x), input('w', [10, 20])));
+  const back = matmul(wide, input('v', [20, 10]));
+  expect(peakBytes([exp(back)])).toBe(1600);
+  expect(heldBytes([exp(back)])).toBe(2000);
 });

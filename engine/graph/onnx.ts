@@ -6,27 +6,46 @@ import {
   AttributeProtoSchema,
   ModelProtoSchema,
   type TensorProto,
+  TensorProto_DataLocation,
   TensorProtoSchema,
 } from 'onnx-buf';
+import { type BlockWriter, type ByteEmitter, blockWriter } from './onnx-blocks.ts';
 import { ELEMENT_TYPE } from './ops/elementwise.ts';
 import { type LeafAttrs, type LeafData, leafOf } from './ops/leaf.ts';
 import { toHalf } from './ops/special.ts';
 import { frugalOrder } from './order.ts';
-import { type Attributes, type DType, type Emitter, isSymbolic, type Shape, sizeOf, type Target, type Tensor } from './tensor.ts';
+import { type Attributes, type DType, isSymbolic, type Shape, sizeOf, type Target, type Tensor } from './tensor.ts';
 
 /** Opset 18 is the first with the forms of Split, Pad and the reductions used here; every ONNX Runtime since 1.14 reads it. */
 const OPSET = 18;
 const IR_VERSION = 8n;
+const UINT8 = 2;
 
 export interface ExportOptions {
   readonly target?: Target;
   /** See Emitter; only for a model that runs on this machine. */
   readonly block?: number;
-  /** Weights of at least 1,024 values are stored as float16 and widened when the model is loaded. */
-  readonly storage?: 'float32' | 'float16';
+  /**
+   * Weights of at least 1,024 values are stored in fewer bits and widened when the model is loaded: all of them as float16; as int8 and int4 those that
+   * were rounded to blocks (blocks.ts), of which matrices stay packed.
+   */
+  readonly storage?: Storage;
+  /** Large weights go into a file of this name beside the model. */
+  readonly external?: string;
   /** Key-value pairs for the model's metadata. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
+
+export type Storage = 'float32' | 'float16' | 'int8' | 'int4';
+const BITS = { float32: null, float16: null, int8: 8, int4: 4 } as const;
+
+export interface ModelFiles {
+  readonly model: Uint8Array<ArrayBuffer>;
+  /** The pieces of the file beside it, one after the other; none where nothing is external. */
+  readonly external: readonly Uint8Array[];
+}
+/** Where weights in the file beside the model begin: pages, so that they can be mapped into memory. */
+const PAGE = 4096;
 
 interface Draft {
   readonly opType: string;
@@ -37,28 +56,32 @@ interface Draft {
 }
 
 /** Inputs and states keep their labels; outputs take the keys given. Errors: two different leaves with one label. */
-export function toOnnx(outputs: Readonly<Record<string, Tensor>>, options: ExportOptions = {}): Uint8Array<ArrayBuffer> {
+export const toOnnx = (outputs: Readonly<Record<string, Tensor>>, options: Omit<ExportOptions, 'external'> = {}): Uint8Array<ArrayBuffer> =>
+  toOnnxFiles(outputs, options).model;
+
+/** The same with large weights in a file of their own, which models of more than 2 GB need. Errors: as `toOnnx`. */
+export function toOnnxFiles(outputs: Readonly<Record<string, Tensor>>, options: ExportOptions = {}): ModelFiles {
   const writer = new Writer(options);
   for (const node of frugalOrder(Object.values(outputs))) {
     const leaf = leafOf(node.outputs[0]!);
-    const names = leaf
-      ? [writer.leaf(leaf)]
-      : node.op.onnx(
-          node,
-          node.inputs.map((t) => writer.names.get(t)!),
-          writer,
-        );
+    // Constants of few bits are written where they are used: a matrix that stays packed is written in no other way.
+    if (leaf?.kind === 'constant' && writer.blocks) continue;
+    const product = leaf ? undefined : writer.blocks?.product(node, writer.nameOf);
+    const names = leaf ? [writer.leaf(leaf)] : product ? [product] : node.op.onnx(node, node.inputs.map(writer.nameOf), writer);
     node.outputs.forEach((t, i) => {
       writer.names.set(t, names[i]!);
     });
   }
-  return writer.finish(outputs);
+  return { model: writer.finish(outputs), external: writer.external };
 }
 
-class Writer implements Emitter {
+class Writer implements ByteEmitter {
   readonly names = new Map<Tensor, string>();
   readonly target: Target;
   readonly block: number;
+  readonly blocks: BlockWriter | null;
+  readonly external: Uint8Array[] = [];
+  private externalBytes = 0;
   private readonly nodesMade: Draft[] = [];
   private readonly initializers: TensorProto[] = [];
   private readonly inputs = new Map<string, LeafAttrs>();
@@ -71,7 +94,15 @@ class Writer implements Emitter {
     this.options = options;
     this.target = options.target ?? 'any';
     this.block = options.block ?? 0;
+    const bits = BITS[options.storage ?? 'float32'];
+    this.blocks = bits ? blockWriter(this, bits) : null;
   }
+
+  readonly nameOf = (t: Tensor): string => {
+    const name = this.names.get(t) ?? this.leaf(leafOf(t)!);
+    this.names.set(t, name);
+    return name;
+  };
 
   node(type: string, inputs: readonly string[], attrs: Attributes = {}, domain = ''): string {
     return this.nodes(type, inputs, 1, attrs, domain)[0]!;
@@ -119,7 +150,7 @@ class Writer implements Emitter {
     const renamed = new Map<string, string>();
     for (const [key, t] of Object.entries(outputs)) {
       if (this.inputs.has(key)) throw new TypeError(`export: ${key} names both an input and an output; give the output another key`);
-      const name = this.names.get(t)!;
+      const name = this.nameOf(t);
       if (made.has(name) && !renamed.has(name)) renamed.set(name, key);
       else this.nodesMade.push({ opType: 'Identity', domain: '', input: [name], output: [key], attribute: [] });
     }
@@ -142,18 +173,41 @@ class Writer implements Emitter {
     return toBinary(ModelProtoSchema, model);
   }
 
-  private weights({ data, shape, dtype }: LeafAttrs): string {
+  bytes(values: Uint8Array, shape: readonly number[]): string {
+    return this.store(values, shape, UINT8);
+  }
+
+  private weights(leaf: LeafAttrs): string {
+    const { data, shape, dtype } = leaf;
+    const widened = this.blocks?.constant(leaf);
+    if (widened) return widened;
     if (this.options.storage !== 'float16' || dtype !== 'float32' || sizeOf(shape) < 1024) return this.initializer(data!, shape, dtype);
     return this.node('Cast', [this.initializer(data!, shape, 'float16')], { to: ELEMENT_TYPE.float32 });
   }
 
   private initializer(data: LeafData, shape: Shape, dtype: DType): string {
-    const name = this.fresh('constant');
     const rounded = data instanceof Float64Array ? Float32Array.from(data) : data;
     const stored = dtype === 'float16' ? toHalf(rounded as Float32Array) : rounded;
-    const rawData = new Uint8Array(stored.buffer as ArrayBuffer, stored.byteOffset, stored.byteLength);
-    this.initializers.push(create(TensorProtoSchema, { name, dims: shape.map((d) => BigInt(d)), dataType: ELEMENT_TYPE[dtype], rawData }));
+    return this.store(new Uint8Array(stored.buffer as ArrayBuffer, stored.byteOffset, stored.byteLength), shape, ELEMENT_TYPE[dtype]);
+  }
+
+  private store(rawData: Uint8Array, shape: Shape, dataType: number): string {
+    const name = this.fresh('constant');
+    const outside = this.options.external !== undefined && rawData.length >= PAGE;
+    const value = outside
+      ? { dataLocation: TensorProto_DataLocation.EXTERNAL, externalData: this.placed(rawData) }
+      : { rawData: rawData as Uint8Array<ArrayBuffer> };
+    this.initializers.push(create(TensorProtoSchema, { name, dims: shape.map((d) => BigInt(d)), dataType, ...value }));
     return name;
+  }
+
+  private placed(data: Uint8Array) {
+    const offset = Math.ceil(this.externalBytes / PAGE) * PAGE;
+    if (offset > this.externalBytes) this.external.push(new Uint8Array(offset - this.externalBytes));
+    this.external.push(data);
+    this.externalBytes = offset + data.length;
+    const entries = { location: this.options.external!, offset: String(offset), length: String(data.length) };
+    return Object.entries(entries).map(([key, value]) => ({ key, value }));
   }
 
   private once(key: string, make: () => string): string {

@@ -22,7 +22,11 @@ export function frugalOrder(roots: readonly Tensor[]): Node[] {
     const own = new Set(node.inputs);
     const makers = new Set(node.inputs.map((t) => t.node));
     waiting.set(node, makers.size);
-    for (const maker of makers) users.set(maker, [...(users.get(maker) ?? []), node]);
+    for (const maker of makers) {
+      const known = users.get(maker);
+      if (known) known.push(node);
+      else users.set(maker, [node]);
+    }
     for (const t of own) uses.set(t, (uses.get(t) ?? 0) + 1);
   }
   for (const t of roots) uses.set(t, Number.POSITIVE_INFINITY);

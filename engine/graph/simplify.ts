@@ -93,6 +93,7 @@ function identity(node: Node, inputs: readonly Tensor[]): Tensor | null {
     case 'div':
       return scalarValue(b!) === 1 ? whole(a) : null;
     case 'stop':
+    case 'exact':
     case 'cast':
     case 'expand':
       return whole(a);

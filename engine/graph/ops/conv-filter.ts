@@ -1,5 +1,6 @@
 /** @file How the gradient of a convolution's filter is spelled: as matrix products over all positions, since ONNX has no such operator. */
 import type { Emitter } from '../tensor.ts';
+import { joined } from './wide.ts';
 
 export type Pair = readonly [number, number];
 export interface ConvAttrs {
@@ -59,7 +60,7 @@ function rowFilter([[n, c, h, w], [, o, ho, wo]]: readonly [Shape4, Shape4], [x,
   const lowered = range(kh).map((i) => (i * dilation[0] - top + gap) * wo); // positions by which y lies lower for row i of the filter
   const rows = stackRows({ y: channelMajor(y, emit), o, below: h + gap - ho, positions, lowered }, emit);
   const products = columns.map((column) => matmulT(rows, column, emit)); // [O·kh, C] each
-  const wide = products.length === 1 ? products[0]! : emit.node('Concat', products, { axis: 1 });
+  const wide = joined(emit, products, 1);
   const taps = emit.node('Reshape', [wide, emit.ints([o, kh * kw, c])]);
   return emit.node('Reshape', [emit.node('Transpose', [taps], { perm: [0, 2, 1] }), emit.ints([o, c, kh, kw])]);
 }
@@ -85,7 +86,7 @@ function stackRows({ y, o, below, positions, lowered }: Rows, emit: Emitter): st
     return zeros === 0 ? [copy] : [emit.floats(new Float32Array(o * zeros), [o, zeros]), copy];
   });
   if (pieces.length === 1) return pieces[0]!;
-  return emit.node('Reshape', [emit.node('Concat', pieces, { axis: 1 }), emit.ints([o * lowered.length, positions])]);
+  return emit.node('Reshape', [joined(emit, pieces, 1), emit.ints([o * lowered.length, positions])]);
 }
 
 /** Any stride and groups: one strided slice and one batched product a tap. */
@@ -113,8 +114,5 @@ function tapFilter([[n, c], [, o, ho, wo]]: readonly [Shape4, Shape4], names: Na
 /** Taps [O,C] in row-major order → [O,C,kh,kw]. */
 function stackTaps(taps: readonly string[], [o, c]: Pair, kernel: Pair, emit: Emitter): string {
   const columns = taps.map((t) => emit.node('Reshape', [t, emit.ints([o, c, 1])]));
-  return emit.node('Reshape', [
-    columns.length === 1 ? columns[0]! : emit.node('Concat', columns, { axis: 2 }),
-    emit.ints([o, c, ...kernel]),
-  ]);
+  return emit.node('Reshape', [joined(emit, columns, 2), emit.ints([o, c, ...kernel])]);
 }

@@ -5,6 +5,7 @@
 import { type Attributes, apply, type Dim, type Emitter, fixed, type Op, ShapeError, show, type Tensor } from '../tensor.ts';
 import { blockedConv, blocks } from './conv-blocked.ts';
 import { type ConvAttrs, type FilterAttrs, filterNodes, type Pair, type Shape4 } from './conv-filter.ts';
+import { groupedTranspose, repeatedDepthwise } from './conv-webgpu.ts';
 import { add } from './elementwise.ts';
 import { leafOf } from './leaf.ts';
 import { reshape } from './movement.ts';
@@ -82,8 +83,11 @@ const convOp: Op<ConvAttrs> = {
     const dw = convFilterGradient(x!, dy!, { ...attrs, kernel: spatial(w!) });
     return b ? [dx, dw, reshape(reduceSum(dy!, [0, 2, 3]), b.shape)] : [dx, dw];
   },
-  onnx({ inputs: [, w], outputs: [y], attrs }, names, emit) {
+  onnx({ inputs: [x, w], outputs: [y], attrs }, names, emit) {
     const spelled = onnxAttrs(attrs, w!.shape.slice(2));
+    const [filters, channels] = [Number(w!.shape[0]), Number(x!.shape[1])];
+    if (emit.target === 'webgpu' && attrs.groups === channels && channels > 1 && filters > channels)
+      return [repeatedDepthwise(names, x!.shape, filters, spelled, emit)];
     if (!mayBlock(y!, w!, attrs, emit)) return [emit.node('Conv', names, spelled)];
     return [blockedConv({ x: names[0]!, w: names[1]!, bias: names[2], shape: w!.shape as number[], attrs: spelled }, false, emit)];
   },
@@ -127,6 +131,11 @@ const inputOp: Op<InputAttrs> = {
       const turned = k[0] === 1 && k[1] === 1 ? wName! : flipKernel(wName!, emit);
       const filter = emit.node('Transpose', [turned], { perm: [1, 0, 2, 3] });
       return [emit.node('Conv', [yName!, filter], spelled)];
+    }
+    const gapped = [0, 1].map((i) => size[i]! - 1 + padding[i]! - (spatial(y!)[i]! - 1) * stride[i]!);
+    if (emit.target === 'webgpu' && groups > 1 && Math.min(...before, ...gapped) >= 0) {
+      const filter = w!.shape as number[];
+      return [groupedTranspose({ y: yName!, w: wName!, shape: y!.shape, filter, stride, dilation, groups, before, after: gapped }, emit)];
     }
     const grown = [0, 1].map((i) => (spatial(y!)[i]! - 1) * stride[i]! + dilation[i]! * (k[i]! - 1) + 1 - padding[i]! - padding[i + 2]!);
     const extra = [0, 1].map((i) => size[i]! - grown[i]!);

@@ -16,6 +16,7 @@ import {
 } from '../tensor.ts';
 import { constant } from './leaf.ts';
 import { erf64 } from './special.ts';
+import { cosNodes, nanNodes, orNodes, roundNodes, signNodes, sinNodes } from './webgpu-spellings.ts';
 
 export type Operand = Tensor | number;
 
@@ -82,7 +83,10 @@ function binary(
     },
     vjp: vjp && (({ inputs: [a, b], outputs: [y] }, [dy]) => vjp(a!, b!, y!, dy!)),
     onnx: (_, [a, b], emit) => [typeof onnx === 'string' ? emit.node(onnx, [a!, b!]) : onnx(a!, b!, emit)],
-    reference: (inputs, _, [out]) => [mapBroadcast(inputs, out!, f)],
+    // Whole numbers stay whole: their quotients are cut off.
+    reference: (inputs, { outputs: [y] }, [out]) => [
+      mapBroadcast(inputs, out!, y!.dtype === 'int64' ? (p, q) => Math.trunc(f(p!, q!)) : f),
+    ],
   };
   return (a, b) => {
     const dtype = typeof a === 'number' ? (typeof b === 'number' ? 'float32' : b.dtype) : a.dtype;
@@ -140,7 +144,7 @@ export const greater = binary('greater', 'Greater', (a, b) => Number(a > b), nul
 export const greaterOrEqual = binary('greaterOrEqual', 'GreaterOrEqual', (a, b) => Number(a >= b), null, 'bool');
 export const equal = binary('equal', 'Equal', (a, b) => Number(a === b), null, 'bool');
 export const and = binary('and', 'And', (a, b) => Number(a !== 0 && b !== 0), null, 'bool');
-export const or = binary('or', 'Or', (a, b) => Number(a !== 0 || b !== 0), null, 'bool');
+export const or = binary('or', orNodes, (a, b) => Number(a !== 0 || b !== 0), null, 'bool');
 export const not = unary('not', 'Not', (x) => Number(x === 0), null);
 
 export const maximum = binary('maximum', 'Max', Math.max, (a, b, _y, dy) => {
@@ -184,22 +188,22 @@ export const neg: (x: Tensor) => Tensor = unary(
 export const exp = unary('exp', 'Exp', Math.exp, (_x, y, dy) => mul(dy, y));
 export const log = unary('log', 'Log', Math.log, (x, _y, dy) => div(dy, x));
 export const sqrt = unary('sqrt', 'Sqrt', Math.sqrt, (_x, y, dy) => div(mul(dy, 0.5), y));
-export const sin: (x: Tensor) => Tensor = unary('sin', 'Sin', Math.sin, (x, _y, dy) => mul(dy, cos(x)));
-export const cos: (x: Tensor) => Tensor = unary('cos', 'Cos', Math.cos, (x, _y, dy) => neg(mul(dy, sin(x))));
+export const sin: (x: Tensor) => Tensor = unary('sin', sinNodes, Math.sin, (x, _y, dy) => mul(dy, cos(x)));
+export const cos: (x: Tensor) => Tensor = unary('cos', cosNodes, Math.cos, (x, _y, dy) => neg(mul(dy, sin(x))));
 export const atan = unary('atan', 'Atan', Math.atan, (x, _y, dy) => div(dy, add(mul(x, x), 1)));
 export const tanh = unary('tanh', 'Tanh', Math.tanh, (_x, y, dy) => mul(dy, sub(1, mul(y, y))));
 export const sigmoid = unary('sigmoid', 'Sigmoid', sigmoid64, (_x, y, dy) => mul(dy, mul(y, sub(1, y))));
 export const erf = unary('erf', 'Erf', erf64, (x, _y, dy) => mul(dy, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))));
 export const sign = unary(
   'sign',
-  'Sign',
+  signNodes,
   (x) => Math.sign(x),
   () => null,
 );
 export const floor = unary('floor', 'Floor', Math.floor, () => null);
 export const round = unary(
   'round',
-  'Round',
+  roundNodes,
   (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
   () => null,
 );
@@ -251,7 +255,7 @@ export const isNaN = ((): ((x: Tensor) => Tensor) => {
     name: 'isNaN',
     infer: ([x]) => [{ shape: x!.shape, dtype: 'bool' }],
     vjp: null,
-    onnx: (_, [x], emit) => [emit.node('IsNaN', [x!])],
+    onnx: (_, [x], emit) => [nanNodes(x!, emit)],
     reference: ([x]) => [x!.data.map((v) => Number(Number.isNaN(v)))],
   };
   return (x) => apply(op, [x], null);

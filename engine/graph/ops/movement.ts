@@ -21,6 +21,7 @@ import {
 import { broadcastIndex, broadcastShapes } from './elementwise.ts';
 import { constant } from './leaf.ts';
 import { reduceSum } from './reduce.ts';
+import { cut, joined } from './wide.ts';
 
 const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 /** ONNX reads −1 as "what is left", so N is never written down. */
@@ -220,7 +221,7 @@ const concatOp: Op<{ readonly axis: number }> = {
       return slice(dy!, axis, at - n, at);
     });
   },
-  onnx: ({ attrs }, inputs, emit) => [emit.node('Concat', inputs, { axis: attrs.axis })],
+  onnx: ({ attrs }, inputs, emit) => [joined(emit, inputs, attrs.axis)],
   reference(xs, { attrs: { axis } }, [out]) {
     const y = new Float64Array(count(out!));
     const outer = count(out!.slice(0, axis));
@@ -290,7 +291,7 @@ const unpackOp: Op<{ readonly shapes: readonly Shape[] }> = {
     ),
   ],
   onnx({ attrs: { shapes } }, [x], emit) {
-    const parts = shapes.length === 1 ? [x!] : emit.nodes('Split', [x!, emit.ints(shapes.map(sizeOf))], shapes.length, { axis: 0 });
+    const parts = cut(emit, x!, shapes.map(sizeOf));
     return parts.map((part, i) => (shapes[i]!.length === 1 ? part : emit.node('Reshape', [part, emit.ints(target(shapes[i]!))])));
   },
   reference: ([x], { attrs: { shapes } }) => {

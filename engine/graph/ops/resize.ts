@@ -1,15 +1,14 @@
 /**
- * @file Resizing and pooling of images [N,C,H,W]. Enlarging by whole factors and the mean over blocks are primitives, each the other's adjoint
+ * @file Resizing of images [N,C,H,W]. Enlarging by whole factors and the mean over blocks are primitives, each the other's adjoint
  * up to a factor; everything else that is linear is a product with one constant matrix per axis, and so has exact gradients of any order.
  */
 import { apply, type Dim, fixed, type Op, type Shape, ShapeError, scaleDim, show, type Tensor } from '../tensor.ts';
-import { add, maximum, mul } from './elementwise.ts';
+import { mul } from './elementwise.ts';
 import { constant } from './leaf.ts';
 import { matmul } from './linalg.ts';
-import { pad, slice } from './movement.ts';
 import { gather } from './select.ts';
 
-type Pair = readonly [number, number];
+export type Pair = readonly [number, number];
 interface Factor {
   readonly factor: Pair;
 }
@@ -71,7 +70,8 @@ const blockMeanOp: Op<Factor> = {
     return [y];
   },
 };
-const blockMean = (x: Tensor, factor: Pair): Tensor => apply(blockMeanOp, [x], { factor });
+/** Mean over blocks of [height, width] that fill the image. */
+export const blockMean = (x: Tensor, factor: Pair): Tensor => apply(blockMeanOp, [x], { factor });
 
 /** Every pixel repeated `factor` times along height and width. x [N,C,H,W]. */
 export function upsampleNearest(x: Tensor, factor: number | Pair): Tensor {
@@ -82,7 +82,7 @@ export function upsampleNearest(x: Tensor, factor: number | Pair): Tensor {
 }
 
 /** What one output position reads along an axis: (source, weight) pairs. */
-type Taps = (i: number) => readonly Pair[];
+export type Taps = (i: number) => readonly Pair[];
 
 /** The matrix [to, from] of one axis, or its transpose. */
 function axisMatrix(from: number, to: number, taps: Taps, turned: boolean): Tensor {
@@ -91,7 +91,7 @@ function axisMatrix(from: number, to: number, taps: Taps, turned: boolean): Tens
   return constant(m, turned ? [from, to] : [to, from]);
 }
 /** Width, then height, each as one product with a matrix. The width comes first: it is one plain product over all rows. */
-function separable(x: Tensor, [h, w]: Pair, [to, wide]: Pair, rows: Taps, cols: Taps): Tensor {
+export function separable(x: Tensor, [h, w]: Pair, [to, wide]: Pair, rows: Taps, cols: Taps): Tensor {
   const across = matmul(x, axisMatrix(w, wide, cols, true)); // [N, C, H, W']
   return matmul(axisMatrix(h, to, rows, false), across); // [N, C, H', W']
 }
@@ -161,72 +161,3 @@ const interpolated =
 export const resizeBilinear = interpolated('resizeBilinear', bilinear);
 /** Bicubic interpolation to [height, width], without antialiasing, as PyTorch's `interpolate`. */
 export const resizeBicubic = interpolated('resizeBicubic', bicubic);
-
-export interface PoolOptions {
-  readonly kernel: number | Pair;
-  /** Default: the kernel. */
-  readonly stride?: number | Pair;
-  /** On all sides, or [vertical, horizontal]; at most half the kernel. */
-  readonly padding?: number | Pair;
-}
-interface Pool {
-  readonly from: Pair;
-  readonly to: Pair;
-  readonly kernel: Pair;
-  readonly stride: Pair;
-  readonly padding: Pair;
-}
-function poolOf(where: string, x: Tensor, options: PoolOptions): Pool {
-  const from = spatial(where, x);
-  const kernel = pair(options.kernel);
-  const stride = pair(options.stride ?? kernel);
-  const padding = pair(options.padding ?? 0);
-  const to = [0, 1].map((a) => Math.floor((from[a]! + 2 * padding[a]! - kernel[a]!) / stride[a]!) + 1) as unknown as Pair;
-  const whole =
-    [...kernel, ...stride, ...to].every((v) => Number.isInteger(v) && v >= 1) && padding.every((p, a) => p >= 0 && 2 * p <= kernel[a]!);
-  if (!whole) {
-    throw new ShapeError(
-      `${where}: kernel [${kernel.join(',')}], stride [${stride.join(',')}], padding [${padding.join(',')}] do not fit ${show(x)}`,
-    );
-  }
-  return { from, to, kernel, stride, padding };
-}
-
-/** Mean over windows. Positions outside the image count as zeros, unless `countPadding` is false: then they do not count. Incomplete windows are dropped. */
-export function averagePool(x: Tensor, options: PoolOptions & { readonly countPadding?: boolean }): Tensor {
-  const { from, to, kernel, stride, padding } = poolOf('averagePool', x, options);
-  if (kernel.every((k, a) => k === stride[a] && padding[a] === 0)) {
-    return blockMean(slice(slice(x, 2, 0, to[0] * kernel[0]), 3, 0, to[1] * kernel[1]), kernel);
-  }
-  const taps = (a: 0 | 1): Taps => {
-    const [k, n] = [kernel[a], from[a]];
-    return (i) => {
-      const inside = [...Array(k).keys()].map((j) => i * stride[a] - padding[a] + j).filter((j) => j >= 0 && j < n);
-      return inside.map((j): Pair => [j, 1 / (options.countPadding === false ? inside.length : k)]);
-    };
-  };
-  return separable(x, from, to, taps(0), taps(1));
-}
-
-/** Largest value of each window. On a tie the first position in reading order gets the gradient. */
-export function maxPool(x: Tensor, options: PoolOptions): Tensor {
-  const { to, kernel, stride, padding, from } = poolOf('maxPool', x, options);
-  const along = (t: Tensor, a: 0 | 1): Tensor => {
-    const filled = padLow(t, a + 2, padding[a], from[a]);
-    const shifts = [...Array(kernel[a]).keys()].map((k) => slice(filled, a + 2, k, k + stride[a] * (to[a] - 1) + 1, stride[a]));
-    return shifts.reduce((best, next) => maximum(best, next));
-  };
-  // Rows first: among equals that leaves the leftmost of the topmost row.
-  return along(along(x, 1), 0);
-}
-
-/** The lowest finite float32: nothing is smaller. */
-const LOWEST = -3.4028234663852886e38;
-
-/** Padded on both sides of one axis with a value that is never the largest. */
-function padLow(x: Tensor, axis: number, padding: number, size: number): Tensor {
-  if (padding === 0) return x;
-  const border = Float32Array.from({ length: size + 2 * padding }, (_, i) => (i < padding || i >= padding + size ? LOWEST : 0));
-  const low = constant(border, axis === 2 ? [border.length, 1] : [border.length]);
-  return add(pad(x, axis, padding, padding), low);
-}
