@@ -1,22 +1,31 @@
 /** @file Runs programs on ONNX Runtime. The only file that knows it. */
 import * as ort from 'onnxruntime-node';
 import { toOnnx } from '../graph/onnx.ts';
+import { cast } from '../graph/ops/elementwise.ts';
 import { leafOf } from '../graph/ops/leaf.ts';
+import { concat, reshape } from '../graph/ops/movement.ts';
 import { simplify } from '../graph/simplify.ts';
-import { type DType, sizeOf, type Tensor } from '../graph/tensor.ts';
+import { type DType, sizeOf, type Target, type Tensor } from '../graph/tensor.ts';
 import { channelBlock } from './ort-block.ts';
+import { loopSteps } from './ort-loop.ts';
 import { sessionOptions } from './ort-options.ts';
 import { compileSums } from './ort-sums.ts';
-import type { Executable, Feeds, HostTensor, Program, Runtime, RuntimeOptions, State } from './runtime.ts';
+import type { Executable, Feeds, HostTensor, Program, Runtime, RuntimeOptions, State, Steps } from './runtime.ts';
 
-/** ONNX Runtime on the CPU. */
+/** ONNX Runtime with values in main memory, on the CPU or on CUDA, whose provider copies every output there. */
 export function ortRuntime(options: RuntimeOptions = {}): Runtime {
+  const files = new WeakMap<Executable, ProgramFile>();
+  const { loop = options.provider === 'cuda' } = options;
   return {
     state: (initial) => new OrtState(initial),
     async compile(programs, state) {
       if (!(state instanceof OrtState)) throw new TypeError('compile: the state belongs to another runtime; make it with runtime.state()');
       const compiled: Record<string, Executable> = {};
-      for (const [name, program] of Object.entries(programs)) compiled[name] = await compileProgram(name, program, state, options);
+      for (const [name, program] of Object.entries(programs)) {
+        const file = await programFile(program, options.provider);
+        compiled[name] = await compileProgram(name, file, state, options);
+        if (loop) files.set(compiled[name], file);
+      }
       return compiled;
     },
     async compileSums(programs, state, beside) {
@@ -24,6 +33,16 @@ export function ortRuntime(options: RuntimeOptions = {}): Runtime {
         throw new TypeError('compileSums: the state belongs to another runtime; make it with runtime.state()');
       return compileSums(programs, state, beside, options);
     },
+    ...(loop
+      ? {
+          steps: (executables: Readonly<Record<string, Executable>>, state: State): Steps =>
+            loopSteps(
+              Object.fromEntries(Object.entries(executables).map(([name, each]) => [name, files.get(each)!])),
+              state as OrtState,
+              options,
+            ),
+        }
+      : {}),
   };
 }
 
@@ -87,21 +106,36 @@ export interface ProgramFile {
   readonly values: readonly string[];
   /** Labels of the states that it updates; their new values are outputs led by `next/`. */
   readonly updates: readonly string[];
+  /** On WebGPU, where all outputs are scalars: the one vector that holds them instead, in the order of these names. */
+  readonly packed: { readonly output: string; readonly names: readonly string[] } | null;
 }
-export async function programFile(program: Program): Promise<ProgramFile> {
+/** The file of a program for a provider; on WebGPU scalars come out as one vector. */
+export async function programFile(program: Program, target: Target = 'cpu'): Promise<ProgramFile> {
   const updates = [...program.updates].map(([leaf, value]) => ({ label: labelOf(leaf), value }));
-  const values = [...Object.keys(program.outputs).map((key) => `value/${key}`), ...(program.commit ? ['value/commit'] : [])];
+  const given: Readonly<Record<string, Tensor>> = { ...program.outputs, ...(program.commit ? { commit: program.commit } : {}) };
+  const names = Object.keys(given);
+  const scalars = target === 'webgpu' && names.length > 0 && Object.values(given).every((t) => t.shape.length === 0 && t.dtype !== 'int64');
+  const vector = (): Tensor =>
+    concat(
+      Object.values(given).map((t) => reshape(cast(t, 'float32'), [1])),
+      0,
+    );
+  const outputs: Readonly<Record<string, Tensor>> = scalars
+    ? { 'values/all': vector() }
+    : Object.fromEntries(names.map((key) => [`value/${key}`, given[key]!]));
+  const values = Object.keys(outputs);
   const keys = [...values, ...updates.map((u) => `next/${u.label}`)];
-  const simple = simplify([...Object.values(program.outputs), ...(program.commit ? [program.commit] : []), ...updates.map((u) => u.value)]);
-  const model = toOnnx(Object.fromEntries(keys.map((key, i) => [key, simple[i]!])), { target: 'cpu', block: await channelBlock() });
-  return { model, values, updates: updates.map((u) => u.label) };
+  const simple = simplify([...Object.values(outputs), ...updates.map((u) => u.value)]);
+  const block = target === 'cpu' ? await channelBlock() : 0;
+  const model = toOnnx(Object.fromEntries(keys.map((key, i) => [key, simple[i]!])), { target, block });
+  return { model, values, updates: updates.map((u) => u.label), packed: scalars ? { output: 'values/all', names } : null };
 }
 
-async function compileProgram(name: string, program: Program, state: OrtState, options: RuntimeOptions): Promise<Executable> {
-  const { model, values, updates } = await programFile(program);
+async function compileProgram(name: string, file: ProgramFile, state: OrtState, options: RuntimeOptions): Promise<Executable> {
+  const { model, values, updates } = file;
   const keys = [...values, ...updates.map((label) => `next/${label}`)];
   const session = await ort.InferenceSession.create(model, {
-    ...sessionOptions(options.threads),
+    ...sessionOptions(options),
     ...(options.profile ? { enableProfiling: true, profileFilePrefix: `${options.profile}-${name}` } : {}),
   });
   const states = new Set(state.names());
@@ -120,7 +154,7 @@ async function compileProgram(name: string, program: Program, state: OrtState, o
       const fetches: Record<string, ort.Tensor | null> = {};
       for (const key of keys) fetches[key] = key.startsWith('next/') ? state.target(key.slice(5)) : null;
       const result = await session.run(given, fetches);
-      const committed = !program.commit || Number(result['value/commit']!.data[0]) !== 0;
+      const committed = !result['value/commit'] || Number(result['value/commit'].data[0]) !== 0;
       waiting = committed ? [...updates] : [];
       if (!hold) release();
       return Object.fromEntries(values.map((key) => [key.slice('value/'.length), fromOrt(result[key]!)]));
@@ -152,6 +186,7 @@ export function fedValue(program: string, name: string, feeds: Feeds): HostTenso
 /** Loads a finished ONNX file for inference. Inputs and outputs by name. */
 export async function loadModel(path: string | Uint8Array, options: RuntimeOptions = {}): Promise<Executable> {
   const session = await ort.InferenceSession.create(path as string, {
+    ...(options.provider && options.provider !== 'cpu' ? { executionProviders: [options.provider] } : {}),
     graphOptimizationLevel: 'all',
     logSeverityLevel: 3,
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
@@ -172,13 +207,3 @@ export const ortFacts = (): { readonly version: string; readonly backends: reado
   version: ort.env.versions.common,
   backends: ort.listSupportedBackends().map((b) => b.name),
 });
-
-/** Why a provider does not compute here, in ONNX Runtime's words, or null where it loads `model`. */
-export async function providerFailure(provider: string, model: Uint8Array): Promise<string | null> {
-  try {
-    await (await ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 4 })).release();
-    return null;
-  } catch (error) {
-    return (error as Error).message.split('\n')[0]!;
-  }
-}

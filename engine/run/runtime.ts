@@ -8,6 +8,7 @@ export interface HostTensor {
   readonly data: Float32Array | BigInt64Array | Uint8Array;
 }
 export type Feeds = Readonly<Record<string, HostTensor>>;
+export type Outputs = Readonly<Record<string, HostTensor>>;
 
 /** What one run computes. */
 export interface Program {
@@ -38,6 +39,22 @@ export interface Sums {
   close(): Promise<void>;
 }
 
+/** What one step runs: programs one after the other; with `hold` all of them see the state from before the step. */
+export interface Turn {
+  readonly runs: readonly { readonly program: string; readonly feeds: Feeds }[];
+  readonly hold: boolean;
+}
+
+/** Several steps in one go, between which nothing leaves the device. */
+export interface Steps {
+  /**
+   * Runs the turns in order up to the first in which a program's `commit` is 0; that one and those after it leave no trace.
+   * @returns the outputs of every program of the turns that went well, with the bits that single runs give
+   */
+  run(turns: readonly Turn[]): Promise<readonly (readonly Outputs[])[]>;
+  close(): Promise<void>;
+}
+
 /** All parameters, moments and averages of a run. Where they live is the runtime's business. */
 export interface State {
   names(): readonly string[];
@@ -49,6 +66,10 @@ export interface State {
 export interface RuntimeOptions {
   /** Threads inside one operation; 0 = all cores. */
   readonly threads?: number;
+  /** Provider of ONNX Runtime, for runtimes that have several. */
+  readonly provider?: 'cpu' | 'webgpu' | 'cuda';
+  /** Whether several steps in one go are one ONNX Loop, on providers that copy every output to main memory; default: on CUDA. */
+  readonly loop?: boolean;
   /** Path prefix under which a trace of every node is written when the executable is closed. */
   readonly profile?: string;
 }
@@ -60,6 +81,8 @@ export interface Runtime {
   compile(programs: Readonly<Record<string, Program>>, state: State): Promise<Readonly<Record<string, Executable>>>;
   /** Compiles programs whose updates are sums over runs; `beside` runs go on side by side. No program may read what one of them updates. */
   compileSums(programs: Readonly<Record<string, Program>>, state: State, beside: number): Promise<Readonly<Record<string, Sums>>>;
+  /** Several steps in one go, by programs that were compiled for `state`; absent where it would gain nothing. */
+  readonly steps?: (executables: Readonly<Record<string, Executable>>, state: State) => Steps;
 }
 
 export const float32 = (data: Float32Array, shape: readonly number[]): HostTensor => ({ dtype: 'float32', shape, data });

@@ -23,6 +23,7 @@ const factsSchema = z.object({
   nimg: count,
   skipped: count,
   updates: z.record(z.string(), count),
+  scales: z.record(z.string(), z.object({ scale: z.number().min(1), good: count })).optional(),
   players: z.record(z.string(), playerSchema),
   meta: z.record(z.string(), z.unknown()),
 });

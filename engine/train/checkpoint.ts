@@ -59,7 +59,7 @@ function filesOf(player: string, { snapshot, trainer }: CheckpointContent): Play
 /** @returns the names of the files written */
 async function writeFiles(folder: string, content: CheckpointContent): Promise<string[]> {
   const { snapshot, trainer, meta } = content;
-  const { step, nimg, skipped, updates, vectors } = snapshot;
+  const { step, nimg, skipped, updates, scales, vectors } = snapshot;
   const players = Object.fromEntries(Object.keys(trainer.layouts).map((player) => [player, filesOf(player, content)]));
   const slots: [string, StoredTensor][] = [];
   const names = [FACTS_NAME, SLOTS_NAME];
@@ -77,7 +77,16 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<s
     for (const slot of files.slots) slots.push(...stored(named(`${player}/${slot}`), `${player}/${slot}/`));
   }
   await writeSafetensors(join(folder, SLOTS_NAME), slots);
-  const facts: CheckpointFacts = { format: FORMAT, step, nimg, skipped, updates: { ...updates }, players, meta };
+  const facts: CheckpointFacts = {
+    format: FORMAT,
+    step,
+    nimg,
+    skipped,
+    updates: { ...updates },
+    ...(scales ? { scales: { ...scales } } : {}),
+    players,
+    meta,
+  };
   await writeAtomic(join(folder, FACTS_NAME), JSON.stringify(facts, null, 2) + '\n');
   return names;
 }
@@ -156,8 +165,8 @@ export async function loadCheckpoint(path: string, layouts?: Layouts): Promise<C
     for (const [average, name] of Object.entries(files.averages))
       vectors[`${player}/average/${average}`] = packTensors(join(path, name), await readTensors(join(path, name)), layout);
   }
-  const { step, nimg, skipped, updates } = facts;
-  return { ...facts, path, snapshot: { step, nimg, skipped, updates, vectors } };
+  const { step, nimg, skipped, updates, scales } = facts;
+  return { ...facts, path, snapshot: { step, nimg, skipped, updates, ...(scales ? { scales } : {}), vectors } };
 }
 
 /** Weights and buffers of one trained player, or of one of its averages. Errors: no such player or average; a damaged file. */

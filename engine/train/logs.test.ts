@@ -17,6 +17,7 @@ const line = (step: number, seconds = step / 2): StepLine => ({
   step,
   nimg: step * 8,
   seconds,
+  cpuSeconds: 2 * seconds,
   terms: { 'student/loss': 1 / step },
   rates: { student: 0.01 },
   skipped: 0,
@@ -39,8 +40,8 @@ const occurrences = (tag: string): number => events().split(tag).length - 1;
 test('a step is one line, in this order, and a scalar under each tag', async () => {
   await write(0, line(1), line(2));
   expect(text()).toBe(
-    '{"step":1,"nimg":8,"seconds":0.5,"terms":{"student/loss":1},"rates":{"student":0.01},"skipped":0}\n' +
-      '{"step":2,"nimg":16,"seconds":1,"terms":{"student/loss":0.5},"rates":{"student":0.01},"skipped":0}\n',
+    '{"step":1,"nimg":8,"seconds":0.5,"cpuSeconds":1,"terms":{"student/loss":1},"rates":{"student":0.01},"skipped":0}\n' +
+      '{"step":2,"nimg":16,"seconds":1,"cpuSeconds":2,"terms":{"student/loss":0.5},"rates":{"student":0.01},"skipped":0}\n',
   );
   for (const tag of ['student/loss', 'rate/student', 'progress/nimg', 'progress/skipped']) expect(occurrences(tag), tag).toBe(2);
 });
@@ -105,6 +106,7 @@ describe('a resumed run', () => {
     await write(2, line(3, 0.25));
     await write(3, line(4, 0.25));
     expect((await readLog(folder)).map((l) => ('seconds' in l ? l.seconds : null))).toEqual([0.5, 1, 1.25, 1.5]);
+    expect((await readLog(folder)).map((l) => ('seconds' in l ? l.cpuSeconds : null))).toEqual([1, 2, 2.5, 3]);
   });
 
   test('repairs half a line at the end, whole lines stay byte by byte', async () => {

@@ -10,9 +10,13 @@ import type { StepReport } from './trainer.ts';
 
 export const LOG_NAME = 'log.jsonl';
 
-/** A step as it is logged. `seconds`: since training began; of a resumed run, without the time between. */
+/**
+ * A step as it is logged. `seconds`: since training began; of a resumed run, without the time between. `cpuSeconds`: the same in processor time of
+ * all threads, which other work on the machine hardly changes.
+ */
 export interface StepLine extends StepReport {
   readonly seconds: number;
+  readonly cpuSeconds: number;
 }
 /** Evaluations of the weights after a step; null where one was not made. */
 export interface ScoresLine {
@@ -23,7 +27,7 @@ export interface ScoresLine {
 export type LogLine = StepLine | ScoresLine;
 
 export interface Logs {
-  /** Logs terms and rates of a step. `seconds` counts from the opening of these logs; what a resumed run logged before is added. */
+  /** Logs terms and rates of a step. Both times count from the opening of these logs; what a resumed run logged before is added. */
   step(line: StepLine): void;
   scores(step: number, scores: ScoresLine['scores']): void;
   /** @param png an encoded image, for TensorBoard only */
@@ -53,19 +57,21 @@ export async function readLog(folder: string): Promise<LogLine[]> {
   return (await readText(join(folder, LOG_NAME))).split('\n').flatMap((text) => parseLine(text) ?? []);
 }
 
-/** Leaves the whole lines up to a step, byte by byte as they are. @returns the seconds of the last of them */
-async function cutLog(path: string, lastStep: number): Promise<number> {
+type Times = Pick<StepLine, 'seconds' | 'cpuSeconds'>;
+
+/** Leaves the whole lines up to a step, byte by byte as they are. @returns the times of the last of them */
+async function cutLog(path: string, lastStep: number): Promise<Times> {
   const text = await readText(path);
-  let seconds = 0;
+  let times: Times = { seconds: 0, cpuSeconds: 0 };
   const kept = text.split('\n').filter((part) => {
     const line = parseLine(part);
     if (!line || line.step > lastStep) return false;
-    if ('seconds' in line) seconds = line.seconds;
+    if ('seconds' in line) times = { seconds: line.seconds, cpuSeconds: line.cpuSeconds ?? line.seconds };
     return true;
   });
   const wanted = kept.map((line) => `${line}\n`).join('');
   if (wanted !== text) await writeAtomic(path, wanted);
-  return seconds;
+  return times;
 }
 
 /** Width and height from the header chunk of a PNG, and channels by its colour type (palettes are shown as RGB). */
@@ -120,8 +126,8 @@ export async function openLogs(folder: string, { fromStep }: { readonly fromStep
   };
   return {
     step(line) {
-      const { step, nimg, seconds, terms, rates, skipped } = line;
-      append({ step, nimg, seconds: before + seconds, terms, rates, skipped });
+      const { step, nimg, seconds, cpuSeconds, terms, rates, skipped } = line;
+      append({ step, nimg, seconds: before.seconds + seconds, cpuSeconds: before.cpuSeconds + cpuSeconds, terms, rates, skipped });
       writeScalars(events, line);
     },
     scores(step, scores) {

@@ -127,8 +127,12 @@ export interface Loss<Player extends string = string, HeadName extends string = 
   readonly clock?: Readonly<Record<string, Clock<Values<NoInfer<S>>>>>;
   /** Tensors that are kept from step to step and saved with the weights. One phase alone may change each. */
   readonly memory?: Readonly<Record<string, { readonly shape: readonly number[]; readonly value: number }>>;
+  /** Whether float16 is known to spoil it: its authors or users found divergence. */
+  readonly fragile?: boolean;
   /** Samples of a batch matter to each other, as in a mean over the batch that is no loss: batches are not cut into parts. */
   readonly coupled?: boolean;
+  /** What it learns is the difference that a class makes to the teacher, so that a teacher without classes is refused. */
+  readonly needsClasses?: boolean;
   /** Whether it trains on stored pairs of noise and the teacher's sample; where that depends on options, a function of them. */
   readonly pairs?: boolean | Choice<Values<NoInfer<S>>>;
   /** What a student of several levels is made noisy with between them: noise drawn anew (default), or that which its samples hold. */

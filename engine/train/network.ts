@@ -61,6 +61,8 @@ export interface SampleType {
   readonly classes: number;
   /** Names of further numbers [N] that a network is told through its condition. */
   readonly scalars?: readonly string[];
+  /** What it is conditioned on beside the class, such as `text`, and the shape of it for one sample. */
+  readonly conditions?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** A family of networks: options (with help and ranges) and how they are built. */

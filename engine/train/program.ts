@@ -5,6 +5,8 @@ import { abs, add, and, div, lessOrEqual, minimum, sub } from '../graph/ops/elem
 import { constant, input, state } from '../graph/ops/leaf.ts';
 import { concat, fill, unpack } from '../graph/ops/movement.ts';
 import { reduceSum } from '../graph/ops/reduce.ts';
+import { lowered, type Precision } from '../graph/precision.ts';
+import { recomputed } from '../graph/recompute.ts';
 import type { Shape, Tensor } from '../graph/tensor.ts';
 import type { Program } from '../run/runtime.ts';
 import { type Draw, followersOf, type Loss, learnsFromPairs, type Scene, shadowsOf } from './loss.ts';
@@ -37,6 +39,8 @@ export interface Stage {
   readonly schedule: NoiseSchedule;
   /** Samples in one run of a program. */
   readonly batch: number;
+  /** Whether the backward pass computes values between blocks again instead of keeping them (gradient checkpointing). */
+  readonly recompute?: boolean;
 }
 
 /** One declared draw: fed from (seed, step, name, sample). */
@@ -46,6 +50,8 @@ export interface DrawSpec {
   readonly shape: readonly number[];
   /** Those that conditions are drawn from; all without. */
   readonly classes?: readonly number[];
+  /** The condition of a table, such as `text`, and the draw that it belongs to: conditions of one draw are of the same sample. */
+  readonly of?: { readonly condition: string; readonly draw: string };
 }
 
 export interface PhaseProgram {
@@ -71,7 +77,11 @@ export interface UpdateSettings {
   readonly clip: Readonly<Record<string, number>>;
   /** Names of the weight averages of each player. */
   readonly averages: Readonly<Record<string, readonly string[]>>;
+  /** Of products in networks, forward and backward; weights, updates and everything else are in float32. Default float32. */
+  readonly precision?: Precision;
 }
+/** The input by which a loss is multiplied before its gradients are taken, which would vanish in float16 otherwise; gradients are divided by it again. */
+export const LOSS_SCALE = 'loss scale';
 
 /** Heads and players that some phase trains: they are state, never constants. */
 export const trainedOf = (loss: Loss): string[] => [...new Set(Object.values(loss.phases).flatMap((p) => p.trains as readonly string[]))];
@@ -104,7 +114,11 @@ function memoryOf(loss: Loss): { readonly vector: Tensor | null; readonly parts:
 type Scopes = Readonly<Record<string, Scope>>;
 
 /** Declares draws into `specs`. */
-export function makeDraw(batch: number, classes: number, specs: Map<string, DrawSpec>): Draw {
+export function makeDraw(
+  batch: number,
+  { classes, conditions = {} }: Pick<SampleType, 'classes' | 'conditions'>,
+  specs: Map<string, DrawSpec>,
+): Draw {
   const declare = (kind: 'normal' | 'uniform') => (name: string, like: { readonly shape: Shape }) => {
     const shape = like.shape as readonly number[];
     const before = specs.get(name);
@@ -117,33 +131,46 @@ export function makeDraw(batch: number, classes: number, specs: Map<string, Draw
     normal: declare('normal'),
     uniform: declare('uniform'),
     condition(name, among) {
-      if (classes === 0) return {};
-      specs.set(name, { name, kind: 'condition', shape: [batch, classes], ...(among ? { classes: among } : {}) });
-      return { label: input(`draw/${name}`, [batch, classes]) };
+      const drawn: Record<string, Tensor> = {};
+      if (classes > 0) {
+        specs.set(name, { name, kind: 'condition', shape: [batch, classes], ...(among ? { classes: among } : {}) });
+        drawn['label'] = input(`draw/${name}`, [batch, classes]);
+      }
+      for (const [condition, own] of Object.entries(conditions)) {
+        const of = { condition, draw: name };
+        specs.set(`${name}/${condition}`, { name: `${name}/${condition}`, kind: 'condition', shape: [batch, ...own], of });
+        drawn[condition] = input(`draw/${name}/${condition}`, [batch, ...own]);
+      }
+      return drawn;
     },
   };
 }
+
+/** Inputs for what a batch's samples are conditioned on, under names led by `lead`. */
+const conditionsOf = ({ classes, conditions = {} }: SampleType, batch: number, lead = ''): Condition => ({
+  ...(classes > 0 ? { label: input(`${lead}label`, [batch, classes]) } : {}),
+  ...Object.fromEntries(Object.entries(conditions).map(([name, shape]) => [name, input(`${lead}${name}`, [batch, ...shape])])),
+});
 
 /** What a phase sees, with networks and heads built on the given scopes. */
 export function sceneOf(stage: Stage, scopes: Scopes, draw: Draw): Scene<string, string, Readonly<Record<string, unknown>>> {
   const { cast, sample, schedule, batch, options } = stage;
   const build = <T>(makers: Readonly<Record<string, (scope: Scope) => T>>): Record<string, T> =>
     Object.fromEntries(Object.entries(makers).map(([name, make]) => [name, make(scopes[name]!)]));
-  const condition: Condition = sample.classes > 0 ? { label: input('label', [batch, sample.classes]) } : {};
   return {
     nets: build(cast.networks),
     heads: build(cast.heads),
     clock: Object.fromEntries(Object.keys(stage.loss.clock ?? {}).map((name) => [name, input(`clock/${name}`, [])])),
     memory: memoryOf(stage.loss).parts,
     data: input('data', [batch, ...sample.shape]),
-    condition,
+    condition: conditionsOf(sample, batch),
     pair() {
       if (!learnsFromPairs(stage.loss, stage.options)) throw new Error(`internal: ${stage.loss.name} uses pairs but does not say so`);
       const given = (name: string): Tensor => input(`pair/${name}`, [batch, ...sample.shape]);
       return {
         noise: given('noise'),
         sample: given('sample'),
-        condition: sample.classes > 0 ? { label: input('pair/label', [batch, sample.classes]) } : {},
+        condition: conditionsOf(sample, batch, 'pair/'),
       };
     },
     schedule,
@@ -157,8 +184,7 @@ export function declarationsOf(stage: Stage): Readonly<Record<string, readonly D
   const names = [...Object.keys(stage.cast.networks), ...Object.keys(stage.cast.heads)];
   const records = Object.fromEntries(names.map((name) => [name, recordingScope(name)]));
   const scopes = Object.fromEntries(names.map((name) => [name, records[name]!.scope]));
-  for (const phase of Object.values(stage.loss.phases))
-    phase.terms(sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample.classes, new Map())));
+  for (const phase of Object.values(stage.loss.phases)) phase.terms(sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample, new Map())));
   const shadows = shadowsOf(stage.loss);
   const frozen = stage.loss.freezes?.(stage.options) ?? {};
   return Object.fromEntries(
@@ -193,24 +219,46 @@ export function buildPhases(
   const moving = [...trainedOf(stage.loss), ...Object.keys(shadowsOf(stage.loss))];
   const layouts = Object.fromEntries(moving.map((name) => [name, layoutOf(declarations[name]!)]));
   const vectors = Object.fromEntries(moving.map((name) => [name, state(name, [layoutSize(layouts[name]!)])]));
+  const shared = new Map<Float32Array, Tensor>();
   const scopes = Object.fromEntries(
     Object.keys(declarations).map((name) => [
       name,
-      vectors[name] ? packedScope(vectors[name], layouts[name]!, weights[name]!) : constantScope(weights[name]!),
+      vectors[name] ? packedScope(vectors[name], layouts[name]!, weights[name]!, shared) : constantScope(weights[name]!, shared),
     ]),
   );
   return Object.entries(stage.loss.phases).map(([name, phase]) => {
     const specs = new Map<string, DrawSpec>();
-    const scene = sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample.classes, specs));
+    const scene = sceneOf(stage, scopes, makeDraw(stage.batch, stage.sample, specs));
     const terms = phase.terms(scene);
     const trains = phase.trains as readonly string[];
-    const gradients = maybeGradients(
-      terms.loss,
-      trains.map((t) => vectors[t]!),
-    ).map((g, i) => g ?? fill(0, vectors[trains[i]!]!.shape));
+    const trained = trains.map((t) => vectors[t]!);
+    const scale = settings.precision === 'float16' ? input(LOSS_SCALE, []) : null;
+    const loss = scale ? terms.loss.mul(scale) : terms.loss;
+    const whole = maybeGradients(loss, trained).map((g, i) => g ?? fill(0, trained[i]!.shape));
     const remembered = rememberedBy(stage.loss, scene.memory, phase.remember?.(scene));
-    return phaseProgram(name, trains, [...specs.values()], terms, vectors, gradients, { ...settings, followers }, remembered);
+    const beside = [...Object.values(terms), ...remembered.values()];
+    const scaled = stage.recompute ? recomputed({ loss, trained, beside }, whole) : whole;
+    const gradients = scale ? scaled.map((g) => g.div(scale)) : scaled;
+    const low = inPrecision({ terms, gradients, remembered }, settings.precision);
+    return phaseProgram(name, trains, [...specs.values()], low.terms, vectors, low.gradients, { ...settings, followers }, low.remembered);
   });
+}
+
+interface Computed {
+  readonly terms: { readonly loss: Tensor } & Readonly<Record<string, Tensor>>;
+  readonly gradients: readonly Tensor[];
+  readonly remembered: ReadonlyMap<Tensor, Tensor>;
+}
+/** What a phase computes, as one graph in a precision. */
+function inPrecision({ terms, gradients, remembered }: Computed, precision: Precision = 'float32'): Computed {
+  const [names, kept] = [Object.keys(terms), [...remembered]];
+  const all = lowered([...Object.values(terms), ...gradients, ...kept.map(([, value]) => value)], precision);
+  const [n, g] = [names.length, gradients.length];
+  return {
+    terms: Object.fromEntries(names.map((name, i) => [name, all[i]!])) as Computed['terms'],
+    gradients: all.slice(n, n + g),
+    remembered: new Map(kept.map(([vector], i) => [vector, all[n + g + i]!])),
+  };
 }
 
 /** The update of the memory's vector: what a phase leaves alone stays. */

@@ -1,15 +1,31 @@
 /** @file Holds the only loop: runs the phases of a method step by step, feeds data, draws and rates, and skips steps that are not finite. */
+
+import type { Precision } from '../graph/precision.ts';
 import { InputError } from '../io/errors.ts';
 import { fillIndex, fillNormal, fillUniform, streamKey } from '../random/philox.ts';
-import { type Executable, type Feeds, float32, type HostTensor, type Runtime, type State, type Sums, scalar } from '../run/runtime.ts';
+import {
+  type Executable,
+  type Feeds,
+  float32,
+  type HostTensor,
+  type Outputs,
+  type Runtime,
+  type State,
+  type Steps,
+  type Sums,
+  scalar,
+} from '../run/runtime.ts';
 import type { Average } from './averages.ts';
+import { type ConditionTable, gatherRows } from './conditions.ts';
 import { followersOf, type Loss, type Moment, recalledOf, shadowsOf, scalarsOf as toldOf } from './loss.ts';
+import { firstScale, type LossScale, maySink, nextScale } from './loss-scale.ts';
 import { type OptimizerOptions, scalarsOf } from './optimizer.ts';
 import {
   averageProgram,
   buildPhases,
   type DrawSpec,
   declarationsOf,
+  LOSS_SCALE,
   MEMORY,
   memoryLayout,
   type PhaseProgram,
@@ -26,6 +42,8 @@ export interface Batch {
   readonly labels: Float32Array | null;
   /** Noise and the teacher's samples of it, for methods that train on pairs. */
   readonly pairs?: { readonly noise: Float32Array; readonly samples: Float32Array; readonly labels: Float32Array | null };
+  /** What else the samples are conditioned on, by name: [N, …]. */
+  readonly conditions?: Readonly<Record<string, Float32Array>>;
 }
 
 export interface TrainerSettings {
@@ -44,8 +62,14 @@ export interface TrainerSettings {
   readonly averages: Readonly<Record<string, readonly Average[]>>;
   /** Whether averages move with every update of their player (default) or on every step, towards the same weights between updates (FastGen). */
   readonly averageOn?: 'update' | 'step';
+  /** Of products in networks; default float32. */
+  readonly precision?: Precision;
   /** Labels of the data set, from which conditions are drawn. */
   readonly labels: ArrayLike<number> | null;
+  /** Most steps that run in one go where the runtime gains by it; default 1. The values are those of single steps. */
+  readonly together?: number;
+  /** Conditions beside the class, from which they are drawn. */
+  readonly conditions?: ConditionTable;
 }
 
 /** What one step did. */
@@ -66,6 +90,8 @@ export interface Snapshot {
   readonly skipped: number;
   /** Updates of each player. */
   readonly updates: Readonly<Record<string, number>>;
+  /** Scales of the phases' losses, where products are in float16. */
+  readonly scales?: Readonly<Record<string, LossScale>>;
   /** Vectors by state label. */
   readonly vectors: Readonly<Record<string, Float32Array>>;
 }
@@ -76,11 +102,14 @@ export interface RunOptions {
   batch(step: number): Promise<Batch>;
   readonly signal?: AbortSignal;
   onStep?(report: StepReport): void | Promise<void>;
+  /** Whether the state is looked at when so many steps are done; steps that run in one go end there. Default: after every step. */
+  pauses?(step: number): boolean;
 }
 
 interface Compiled {
   readonly executables: Readonly<Record<string, Executable>>;
   readonly sums: Readonly<Record<string, Sums>>;
+  readonly steps: Steps | null;
 }
 
 /** Steps in a row that may fail before training stops. */
@@ -94,6 +123,8 @@ export class Trainer {
   readonly layouts: Readonly<Record<string, Layout>>;
   private readonly updates: Record<string, number> = {};
   private badInARow = 0;
+  /** Of each phase's loss, where products are in float16. */
+  private scales: Readonly<Record<string, LossScale>> = {};
   private readonly grouped = new Map<string, ArrayLike<number>>();
   private readonly settings: TrainerSettings;
   /** The graphs, one program a phase. */
@@ -102,6 +133,8 @@ export class Trainer {
   private readonly executables: Readonly<Record<string, Executable>>;
   /** Gradients of each phase, where batches are cut. */
   private readonly sums: Readonly<Record<string, Sums>>;
+  /** Several steps in one go, where the runtime gains by it and the method allows it. */
+  private readonly several: Steps | null;
   /** What training leaves as it is: the buffers of trained players, all weights of the others. */
   readonly fixed: Readonly<Record<string, Weights>>;
 
@@ -110,7 +143,7 @@ export class Trainer {
     declarations: Trainer['declarations'],
     phases: readonly PhaseProgram[],
     state: State,
-    { executables, sums }: Compiled,
+    { executables, sums, steps }: Compiled,
     weights: Readonly<Record<string, Weights>>,
   ) {
     this.settings = settings;
@@ -120,8 +153,10 @@ export class Trainer {
     this.state = state;
     this.executables = executables;
     this.sums = sums;
+    this.several = steps;
     this.fixed = fixedOf(declarations, Object.keys(this.layouts), weights);
     for (const player of trainedOf(settings.stage.loss)) this.updates[player] = 0;
+    if (settings.precision === 'float16') this.scales = Object.fromEntries(phases.map(({ phase }) => [phase, firstScale]));
   }
 
   /** Compiles the phases. `given` holds the weights of players that do not start fresh. Errors: weights that do not fit. */
@@ -161,30 +196,99 @@ export class Trainer {
     if (settings.averageOn === 'step')
       for (const player of averagedOf(settings)) programs[`${player}/average`] = averageProgram(player, layouts[player]!, update);
     const parts = cut ? Object.fromEntries(phases.map((p) => [p.phase, p.part])) : {};
-    const compiled = {
-      executables: await runtime.compile(programs, state),
-      sums: await runtime.compileSums(parts, state, settings.beside ?? 1),
-    };
+    const executables = await runtime.compile(programs, state);
+    const sums = await runtime.compileSums(parts, state, settings.beside ?? 1);
+    const compiled = { executables, sums, steps: mayRunTogether(settings) ? (runtime.steps?.(executables, state) ?? null) : null };
     return new Trainer(settings, declarations, phases, state, compiled, weights);
   }
 
   /** Runs steps until `until` or until the signal; a step is never left half done. */
-  async run({ until, batch, signal, onStep }: RunOptions): Promise<void> {
+  async run({ until, batch, signal, onStep, pauses = () => true }: RunOptions): Promise<void> {
     while (this.step < until && !signal?.aborted) {
-      const report = await this.runStep(await batch(this.step));
-      await onStep?.(report);
+      const several = this.several ? this.reach(until, pauses) : 1;
+      const done = several > 1 ? await this.runSeveral(await Promise.all(range(several).map((i) => batch(this.step + i)))) : [];
+      // The first step that is not finite, or the only one, runs by itself.
+      const reports = done.length > 0 ? done : [await this.runStep(await batch(this.step))];
+      for (const report of reports) await onStep?.(report);
     }
+  }
+
+  /** Steps up to the next one after which the state is looked at. */
+  private reach(until: number, pauses: (step: number) => boolean): number {
+    const most = Math.min(this.settings.together ?? 1, until - this.step);
+    let n = 1;
+    while (n < most && !pauses(this.step + n)) n++;
+    return n;
+  }
+
+  /** Steps in one go. @returns reports of those before the first that was not finite */
+  private async runSeveral(batches: readonly Batch[]): Promise<StepReport[]> {
+    const start = { step: this.step, nimg: this.nimg, updates: { ...this.updates }, scales: { ...this.scales } };
+    const planned = batches.map((batch) => {
+      const rates: Record<string, number> = {};
+      const running = this.running();
+      const runs = running.map((phase) => {
+        const feeds = this.feedsOf(phase, batch, 0, rates);
+        for (const player of phase.trains) this.updates[player]! += 1;
+        const scale = this.rescale(phase, true);
+        return { program: phase.phase, feeds, scale };
+      });
+      const report = this.advance();
+      return {
+        turn: { runs, hold: this.settings.stage.loss.simultaneous ?? false },
+        running,
+        rates,
+        told: Object.assign({}, ...runs.map(({ scale }) => scale)) as Record<string, number>,
+        after: { ...report, updates: { ...this.updates }, scales: { ...this.scales } },
+      };
+    });
+    Object.assign(this, { step: start.step, nimg: start.nimg, scales: start.scales });
+    Object.assign(this.updates, start.updates);
+    const done = await this.several!.run(planned.map(({ turn }) => turn));
+    return done.map((outputs, i) => {
+      const { running, rates, after, told } = planned[i]!;
+      const terms = Object.assign({}, told, ...running.map(({ phase }, k) => termsOf(phase, outputs[k]!))) as Record<string, number>;
+      Object.assign(this.updates, after.updates);
+      Object.assign(this, { step: after.step, nimg: after.nimg, scales: after.scales });
+      this.countBad(true, terms);
+      return { step: after.step, nimg: after.nimg, terms, rates, skipped: this.skipped };
+    });
+  }
+
+  /** Moves the scale of a phase's loss on. @returns what it was, as a term of the log */
+  private rescale({ phase }: PhaseProgram, finite: boolean): Record<string, number> {
+    const before = this.scales[phase];
+    if (!before) return {};
+    this.scales = { ...this.scales, [phase]: nextScale(before, finite) };
+    return { [`${phase}/lossScale`]: before.scale };
+  }
+
+  /** Phases of the step at hand. */
+  private running(): PhaseProgram[] {
+    const { stage } = this.settings;
+    const { step, steps } = this.moment();
+    const running = this.phases.filter((p) => stage.loss.phases[p.phase]!.runs?.(step, stage.options as never, steps) ?? true);
+    if (stage.loss.simultaneous) checkDistinct(stage.loss.name, running);
+    return running;
+  }
+  private advance(): { readonly step: number; readonly nimg: number } {
+    this.step += 1;
+    this.nimg += this.settings.stage.batch * this.settings.parts;
+    return { step: this.step, nimg: this.nimg };
+  }
+  /** Feeds of a phase; its rates are noted in `rates`. */
+  private feedsOf(phase: PhaseProgram, batch: Batch, part: number, rates: Record<string, number>): Feeds {
+    for (const player of phase.trains) rates[player] = this.settings.rates[player]!(this.step);
+    return this.feeds(phase, batch, part, rates);
   }
 
   private async runStep(batch: Batch): Promise<StepReport> {
     const { stage, parts } = this.settings;
-    const { step, steps } = this.moment();
-    const running = this.phases.filter((p) => stage.loss.phases[p.phase]!.runs?.(step, stage.options as never, steps) ?? true);
+    const running = this.running();
     await this.recall();
     const terms: Record<string, number> = {};
     const rates: Record<string, number> = {};
     const hold = stage.loss.simultaneous ?? false;
-    if (hold) checkDistinct(stage.loss.name, running);
     let good = true;
     for (const phase of running) {
       for (const player of phase.trains) rates[player] = this.settings.rates[player]!(this.step);
@@ -192,16 +296,18 @@ export class Trainer {
         parts > 1
           ? await this.runCut(phase, batch, rates, hold)
           : await this.executables[phase.phase]!.run(this.feeds(phase, batch, 0, rates), hold);
-      for (const [term, value] of Object.entries(outputs)) if (term !== 'commit') terms[`${phase.phase}/${term}`] = Number(value.data[0]);
-      if (Number(outputs['commit']!.data[0]) === 0) good = false;
-      else for (const player of phase.trains) this.updates[player]! += 1;
+      Object.assign(terms, termsOf(phase.phase, outputs));
+      const committed = Number(outputs['commit']!.data[0]) !== 0;
+      // A scale that was too high is no bad step: the next one is tried with a lower one.
+      if (!committed && !(this.scales[phase.phase] && maySink(this.scales[phase.phase]!))) good = false;
+      Object.assign(terms, this.rescale(phase, committed));
+      if (committed) for (const player of phase.trains) this.updates[player]! += 1;
     }
     if (hold) for (const phase of running) this.executables[phase.phase]!.release();
     if (this.settings.averageOn === 'step') await this.averageIdle(running);
-    this.step += 1;
-    this.nimg += stage.batch * parts;
+    const at = this.advance();
     this.countBad(good, terms);
-    return { step: this.step, nimg: this.nimg, terms, rates, skipped: this.skipped };
+    return { ...at, terms, rates, skipped: this.skipped };
   }
 
   /** Moves players along the paths of others. */
@@ -265,7 +371,12 @@ export class Trainer {
     return { ...toScalars(sums), ...applied };
   }
 
-  private feeds(phase: PhaseProgram, { images, labels, pairs }: Batch, part: number, rates: Readonly<Record<string, number>>): Feeds {
+  private feeds(
+    phase: PhaseProgram,
+    { images, labels, pairs, conditions = {} }: Batch,
+    part: number,
+    rates: Readonly<Record<string, number>>,
+  ): Feeds {
     const { stage } = this.settings;
     const { batch, sample } = stage;
     const cut = (data: Float32Array, shape: readonly number[]): HostTensor => {
@@ -274,6 +385,7 @@ export class Trainer {
     };
     const feeds: Record<string, HostTensor> = { data: cut(images, sample.shape), ...this.scalars(phase, rates) };
     if (labels) feeds['label'] = cut(labels, [sample.classes]);
+    for (const [name, values] of Object.entries(conditions)) feeds[name] = cut(values, sample.conditions![name]!);
     if (pairs) {
       feeds['pair/noise'] = cut(pairs.noise, sample.shape);
       feeds['pair/sample'] = cut(pairs.samples, sample.shape);
@@ -284,16 +396,26 @@ export class Trainer {
   }
 
   /** Every part continues the samples of the one before it; a draw that is not per sample, such as one scalar, is the same for all parts. */
-  private draw({ name, kind, shape, classes }: DrawSpec, part: number): HostTensor {
-    const key = streamKey(this.settings.seed, this.step, name);
+  private draw({ name, kind, shape, classes, of }: DrawSpec, part: number): HostTensor {
+    const key = streamKey(this.settings.seed, this.step, of?.draw ?? name);
     const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
     const samples = shape[0] ?? 1;
     const perSample = data.length / samples;
     const firstSample = shape.length > 0 && samples % this.settings.stage.batch === 0 ? part * samples : 0;
+    if (of) return float32(this.drawRows(of.condition, key, samples, firstSample), shape);
     if (kind === 'normal') fillNormal(data, key, perSample, firstSample);
     else if (kind === 'uniform') fillUniform(data, key, perSample, firstSample);
     else this.drawLabels(data, key, shape, firstSample, classes);
     return float32(data, shape);
+  }
+
+  /** The values of a condition for samples picked at random from the table. */
+  private drawRows(condition: string, key: readonly [number, number], n: number, firstSample: number): Float32Array {
+    const { conditions } = this.settings;
+    if (!conditions) throw new Error(`internal: ${condition} is drawn, but there is no table of it`);
+    const picked = new Int32Array(n);
+    fillIndex(picked, key, 1, conditions.size, firstSample);
+    return gatherRows(conditions, condition, picked);
   }
 
   /** One-hot labels of samples picked at random from the data set. */
@@ -329,6 +451,8 @@ export class Trainer {
     const { loss, options } = this.settings.stage;
     const at = this.moment();
     const fed: Record<string, HostTensor> = {};
+    const scale = this.scales[phase.phase];
+    if (scale) fed[LOSS_SCALE] = scalar(scale.scale);
     for (const [name, value] of Object.entries(loss.clock ?? {})) fed[`clock/${name}`] = scalar(value(at, options as never));
     for (const [name, follower] of Object.entries(followersOf(loss))) fed[`${name}/rate`] = scalar(1 - follower.beta(at, options as never));
     for (const player of phase.trains) {
@@ -352,7 +476,8 @@ export class Trainer {
     const vectors: Record<string, Float32Array> = {};
     for (const name of this.state.names())
       if (!name.endsWith('/gradient')) vectors[name] = (await this.state.read(name)).data as Float32Array;
-    return { step: this.step, nimg: this.nimg, skipped: this.skipped, updates: { ...this.updates }, vectors };
+    const scales = Object.keys(this.scales).length > 0 ? { scales: this.scales } : {};
+    return { step: this.step, nimg: this.nimg, skipped: this.skipped, updates: { ...this.updates }, ...scales, vectors };
   }
 
   /** Continues from a snapshot. Errors: one that does not fit this run. */
@@ -371,12 +496,27 @@ export class Trainer {
     this.nimg = snapshot.nimg;
     this.skipped = snapshot.skipped;
     Object.assign(this.updates, snapshot.updates);
+    // A run that goes on in another precision begins with the first scales.
+    if (Object.keys(this.scales).length > 0) this.scales = { ...this.scales, ...snapshot.scales };
   }
 
   async close(): Promise<void> {
     for (const each of [...Object.values(this.executables), ...Object.values(this.sums)]) await each.close();
+    await this.several?.close();
   }
 }
+
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+/** Terms as they are logged: `phase/term`. */
+const termsOf = (phase: string, outputs: Outputs): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(outputs).flatMap(([term, { data }]) => (term === 'commit' ? [] : [[`${phase}/${term}`, Number(data[0])] as const])),
+  );
+
+/** Whatever happens between steps must happen inside the programs. */
+const mayRunTogether = ({ together = 1, parts, averageOn, stage }: TrainerSettings): boolean =>
+  together > 1 && parts === 1 && averageOn !== 'step' && Object.keys(recalledOf(stage.loss)).length === 0;
 
 const pathLabel = (player: string, point: number): string => `${player}/path/${point}`;
 
@@ -403,7 +543,8 @@ function fixedOf(
   return Object.fromEntries(moving.includes(MEMORY) ? [...fixed, [MEMORY, new Map()]] : fixed);
 }
 
-const updateSettings = ({ optimizers, clip, averages }: TrainerSettings): UpdateSettings => ({
+const updateSettings = ({ optimizers, clip, averages, precision = 'float32' }: TrainerSettings): UpdateSettings => ({
+  precision,
   optimizers,
   clip,
   averages: Object.fromEntries(Object.entries(averages).map(([player, list]) => [player, list.map((a) => a.name)])),

@@ -4,6 +4,7 @@ import { convolutionCases } from './conv.ts';
 import { elementwiseCases } from './elementwise.ts';
 import { movementCases } from './movement.ts';
 import { attentionCases, normalizeCases } from './normalize.ts';
+import { poolCases } from './pool.ts';
 import { linalgCases, reduceCases } from './reduce.ts';
 import { resizeCases } from './resize.ts';
 import { selectCases } from './select.ts';
@@ -17,5 +18,6 @@ export const allCases: readonly OpCase[] = [
   ...normalizeCases,
   ...attentionCases,
   ...selectCases,
+  ...poolCases,
   ...resizeCases,
 ];

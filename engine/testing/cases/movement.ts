@@ -1,6 +1,7 @@
 /** @file Cases of operations that move values. */
 import { gradients } from '../../graph/gradients.ts';
-import { add, mul, square } from '../../graph/ops/elementwise.ts';
+import { after, barrier } from '../../graph/ops/barrier.ts';
+import { add, cast, mul, square } from '../../graph/ops/elementwise.ts';
 import { constant } from '../../graph/ops/leaf.ts';
 import * as M from '../../graph/ops/movement.ts';
 import { sum } from '../../graph/ops/reduce.ts';
@@ -23,6 +24,9 @@ const adjoint =
   };
 
 export const movementCases: readonly OpCase[] = [
+  smooth('barrier', 'behind a value', [float([2, 3])], (x) => square(barrier(square(x), after([x, sum(x)])))),
+  smooth('barrier', 'of a scalar, behind a sum', [float([4])], (x) => square(barrier(sum(x), after([square(x)])))),
+  smooth('after', 'as a number', [float([3])], (x) => square(add(x, cast(after([x]), 'float32')))),
   move('reshape', 'merges and splits', [2, 3, 4], (x) => M.reshape(x, [4, -1])),
   move('reshape', 'twice', [2, 3, 4], (x) => M.reshape(M.reshape(x, [24]), [3, 8])),
   move('transpose', 'cycle', [2, 3, 4], (x) => M.transpose(x, [2, 0, 1])),

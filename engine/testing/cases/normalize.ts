@@ -1,5 +1,7 @@
 /** @file Cases of normalisations and attention. Their eps is large, so that differences are exact near constant rows too. */
 import { attention } from '../../graph/ops/attention.ts';
+import { add, mul } from '../../graph/ops/elementwise.ts';
+import { layerNormalize } from '../../graph/ops/layer-normalize.ts';
 import * as Z from '../../graph/ops/normalize.ts';
 import { flags, float, kinked, type OpCase, smooth } from '../gradcheck.ts';
 
@@ -18,6 +20,12 @@ export const normalizeCases: readonly OpCase[] = [
   group('clip', [1, 4, 2, 2, 2], 2),
   smooth('layerNorm', 'scale and shift', [float([2, 3, 6]), ...affine(6)], (x, g, b) => Z.layerNorm(x, g, b, EPS)),
   smooth('layerNorm', 'plain', [float([4, 5])], (x) => Z.layerNorm(x, undefined, undefined, EPS)),
+  smooth('layerNormalize', 'scale and shift', [float([2, 3, 6]), ...affine(6)], (x, g, b) => layerNormalize(x, g, b, EPS)[0]),
+  smooth('layerNormalize', 'scale', [float([4, 5]), float([5], { initial: 1 })], (x, g) => layerNormalize(x, g, undefined, EPS)[0]),
+  smooth('layerNormalize', 'all outputs', [float([2, 3, 6]), ...affine(6)], (x, g, b) => {
+    const [y, mean, deviation] = layerNormalize(x, g, b, EPS);
+    return add(mul(y, mean), deviation);
+  }),
   smooth('rmsNorm', 'scale', [float([2, 3, 6]), float([6], { initial: 1 })], (x, g) => Z.rmsNorm(x, g, EPS)),
   smooth('rmsNorm', 'plain', [float([4, 5])], (x) => Z.rmsNorm(x, undefined, EPS)),
   kinked('unitNorm', 'channels', [float([2, 3, 2, 2], { gap: 0.2 })], (x) => Z.unitNorm(x, 1, EPS)),
