@@ -60,6 +60,7 @@ export default defineLoss({
   title: 'classifier-free guidance of any scale in one call, on guided trajectories',
   reference: '2503.07274',
   options: agdOptions,
+  needsClasses: true,
   players: { model: { from: 'teacher', scalars: ['guidance'] }, teacher: 'teacher' },
   freezes: ({ train }) => (train === 'adapter' ? { model: (weight) => !weight.includes('told.guidance.') } : {}),
   form: ({ guidance }) => ({ kind: 'told', scalars: { guidance } }),

@@ -133,6 +133,8 @@ interface Needs {
 const NEEDS: Readonly<Record<string, Needs>> = PROOF
   ? {
       ect: { times: 2, options: { huber: 0.03, levelMean: 0, levelStd: 2.5 } },
+      // R1 adds up over the values of a sample: of one value, a weight that suits images hardly keeps the head smooth, and the two circle.
+      ladd: { times: 1, options: { r1: 30 } },
       tcm: { times: 3, options: { huber: 0.03, firstMean: 0, firstStd: 2.5 } },
     }
   : {};

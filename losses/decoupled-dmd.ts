@@ -57,6 +57,7 @@ export default defineLoss({
   title: 'distribution matching and guidance as two terms, each at noise levels of its own',
   reference: '2511.22677',
   options: decoupledOptions,
+  needsClasses: true,
   players: { student: 'teacher', teacher: 'teacher', fake: 'teacher' },
   simultaneous: true,
   phases: {

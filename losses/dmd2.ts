@@ -46,6 +46,7 @@ export default defineLoss({
   title: 'distribution matching with a fake score and a discriminator on its hidden maps',
   reference: '2405.14867',
   options: dmd2Options,
+  fragile: true,
   players: { student: 'teacher', teacher: 'teacher', fake: 'teacher' },
   heads: ['discriminator'],
   simultaneous: true,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import '../engine/graph/fluent.ts';
 import { constant, input } from '../engine/graph/ops/leaf.ts';
-import { averagePool } from '../engine/graph/ops/resize.ts';
+import { averagePool } from '../engine/graph/ops/pool.ts';
 import { evaluate } from '../engine/graph/reference.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import { deviation } from '../engine/testing/golden-tensors.ts';

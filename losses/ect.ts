@@ -39,6 +39,7 @@ export default defineLoss({
     studentLevel: real(80, 'noise level at which the student is called', { min: 1e-3 }),
   }),
   recommended: { optimizer: 'radam', weightDecay: 0, lr: 4e-4 },
+  fragile: true,
   players: { student: 'teacher' },
   clock: { gap: gapAt },
   phases: {

@@ -6,8 +6,9 @@ import '../engine/graph/fluent.ts';
 import { cast, greaterOrEqual } from '../engine/graph/ops/elementwise.ts';
 import { defineLoss } from '../engine/train/loss.ts';
 import { type Condition, perSample } from '../engine/train/network.ts';
-import { options, real } from '../engine/train/options.ts';
-import { addNoise, edmWeight, weightedSquares } from './terms.ts';
+import { choice, options, real } from '../engine/train/options.ts';
+import { addNoise, weightedSquares } from './terms.ts';
+import { denoisingWeights } from './weight-terms.ts';
 
 export default defineLoss({
   name: 'edm',
@@ -17,6 +18,11 @@ export default defineLoss({
     levelMean: real(-1.2, 'mean of ln σ', { min: -10, max: 10 }),
     levelStd: real(1.2, 'standard deviation of ln σ', { min: 0.01, max: 10 }),
     sigmaData: real(0.5, 'standard deviation of the data', { min: 1e-3 }),
+    weight: choice(
+      ['edm', 'min-snr', 'soft-min-snr', 'p2', 'sigmoid'],
+      'edm',
+      'weight of the error at each level; those by the signal-to-noise ratio spend more on high levels',
+    ),
     labelDropout: real(0.1, 'share of samples that are trained without their label, for guidance', { min: 0, max: 1 }),
   }),
   players: { model: 'fresh' },
@@ -35,7 +41,7 @@ export default defineLoss({
             }
           : condition;
         const denoised = nets.model.denoise(addNoise(data, sigma, draw.normal('eps', data)), sigma, kept);
-        return { loss: weightedSquares(denoised, data, edmWeight(sigma, o.sigmaData)) };
+        return { loss: weightedSquares(denoised, data, denoisingWeights[o.weight](sigma, o.sigmaData)) };
       },
     },
   },

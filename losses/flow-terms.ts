@@ -6,6 +6,7 @@
 import '../engine/graph/fluent.ts';
 import { jvp } from '../engine/graph/gradients.ts';
 import { less, maximum, pow, reciprocal, where } from '../engine/graph/ops/elementwise.ts';
+import { exact } from '../engine/graph/precision.ts';
 import type { Tensor } from '../engine/graph/tensor.ts';
 import type { Draw } from '../engine/train/loss.ts';
 import { perSample } from '../engine/train/network.ts';
@@ -43,7 +44,7 @@ export function alongTrajectory(
   const [x, sigma, towards] = [point.x.stop(), point.sigma.stop(), point.towards.stop()];
   const value = f(x, sigma);
   const velocity = x.sub(towards); // dx/d ln σ
-  if (derivative === 'exact') return { value, slope: jvp(value, [x, sigma], [velocity, sigma]).stop() };
+  if (derivative === 'exact') return { value, slope: exact(jvp(value, [x, sigma], [velocity, sigma]), value).stop() };
   const at = (h: number): Tensor => f(x.add(velocity.mul(h)), sigma.mul(1 + h)).stop();
   return {
     value,

@@ -42,6 +42,7 @@ export default defineLoss({
   reference: '2310.04378',
   options: lcmOptions,
   recommended: { lr: 4e-4 },
+  needsClasses: true,
   players: {
     student: { from: 'teacher', scalars: ['guidance'] },
     teacher: 'teacher',

@@ -91,6 +91,7 @@ export default defineLoss({
   reference: '2503.09641',
   options: sanaOptions,
   recommended: { lr: 2e-4, beta1: 0, beta2: 0.99 },
+  needsClasses: true,
   players: { student: { from: 'teacher', scalars: ['guidance'] }, teacher: 'teacher' },
   heads: ['variance', 'discriminator'],
   levelHeads: ['variance'],

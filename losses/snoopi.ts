@@ -2,7 +2,7 @@
  * @file SNOOPI's PG-SB: distribution matching between guided scores, teacher and fake score both under one guidance scale that is drawn anew
  * for each sample. Nguyen et al. 2024, arXiv:2412.02687. In place of its weight w(t) the direction has the normaliser of DMD, and the fake
  * score is a whole network instead of an adapter. It is trained without label now and then, since guidance asks it for that too. Without
- * labels the scale has no effect. Steering attention away from negative prompts (NASA), which needs text, is left out.
+ * labels the scale has no effect. NASA, its negative attention, is a matter of sampling: `Against` in models/foreign/diffusers/layers.ts.
  */
 import '../engine/graph/fluent.ts';
 import { cast, greaterOrEqual } from '../engine/graph/ops/elementwise.ts';
@@ -52,6 +52,7 @@ export default defineLoss({
   title: 'distribution matching under guidance of a random scale, of teacher and fake score alike',
   reference: '2412.02687',
   options: snoopiOptions,
+  needsClasses: true,
   players: { student: 'teacher', teacher: 'teacher', fake: 'teacher' },
   simultaneous: true,
   phases: {

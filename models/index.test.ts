@@ -6,7 +6,7 @@ import { recordingScope } from '../engine/train/weights.ts';
 import { networkFamilies, networkFamily } from './index.ts';
 
 test('families are found by name', () => {
-  expect(Object.keys(networkFamilies)).toEqual(['song-unet', 'dit', 'mlp']);
+  expect(Object.keys(networkFamilies)).toEqual(['song-unet', 'dhariwal-unet', 'edm2-unet', 'dit', 'mlp']);
   for (const [name, family] of Object.entries(networkFamilies)) {
     expect(networkFamily(name)).toBe(family);
     expect(family.name).toBe(name);
@@ -24,10 +24,10 @@ test.each(Object.keys(networkFamilies))('%s: options have help, the defaults are
 });
 
 test.each([
-  ['songunet', 'network: there is no songunet (did you mean song-unet?); there are song-unet, dit, mlp'],
-  ['DiT-', 'network: there is no DiT- (did you mean dit?); there are song-unet, dit, mlp'],
-  ['resnet', 'network: there is no resnet; there are song-unet, dit, mlp'],
-  ['toString', 'network: there is no toString; there are song-unet, dit, mlp'],
+  ['songunet', 'network: there is no songunet (did you mean song-unet?); there are song-unet, dhariwal-unet, edm2-unet, dit, mlp'],
+  ['DiT-', 'network: there is no DiT- (did you mean dit?); there are song-unet, dhariwal-unet, edm2-unet, dit, mlp'],
+  ['resnet', 'network: there is no resnet; there are song-unet, dhariwal-unet, edm2-unet, dit, mlp'],
+  ['toString', 'network: there is no toString; there are song-unet, dhariwal-unet, edm2-unet, dit, mlp'],
 ])('%s is refused', (name, message) => {
   expect(() => networkFamily(name)).toThrow(expect.objectContaining({ name: 'InputError', message }));
 });

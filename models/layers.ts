@@ -6,7 +6,8 @@ import { constant } from '../engine/graph/ops/leaf.ts';
 import { linear as product } from '../engine/graph/ops/linalg.ts';
 import { concat, expand, reshape } from '../engine/graph/ops/movement.ts';
 import { groupNorm as normalise } from '../engine/graph/ops/normalize.ts';
-import { averagePool, upsampleNearest } from '../engine/graph/ops/resize.ts';
+import { averagePool } from '../engine/graph/ops/pool.ts';
+import { upsampleNearest } from '../engine/graph/ops/resize.ts';
 import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 import { type Condition, type Init, type Scope, within } from '../engine/train/network.ts';
 

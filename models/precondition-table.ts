@@ -2,8 +2,9 @@
 import '../engine/graph/fluent.ts';
 import { cast, clamp, div, less } from '../engine/graph/ops/elementwise.ts';
 import { constant } from '../engine/graph/ops/leaf.ts';
+import { slice } from '../engine/graph/ops/movement.ts';
 import { reduceSum } from '../engine/graph/ops/reduce.ts';
-import type { Tensor } from '../engine/graph/tensor.ts';
+import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 
 const overTable = (sigma: Tensor): Tensor => sigma.reshape([...sigma.shape, 1]);
 const total = (perEntry: Tensor, shape: Tensor['shape']): Tensor => reduceSum(perEntry, [-1]).reshape(shape);
@@ -35,6 +36,15 @@ export function nearestLevel(levels: readonly number[]): (sigma: Tensor) => Tens
   requireRising('nearestLevel', levels);
   const middles = Float64Array.from({ length: levels.length - 1 }, (_, i) => (levels[i]! + levels[i + 1]!) / 2);
   return (sigma) => total(cast(less(constant(middles, [middles.length]), overTable(sigma)), 'float32'), sigma.shape);
+}
+
+/** The index of the entry nearest to σ in a table [n] of falling levels, the lower one on a tie; no gradient flows. */
+export function nearestInTable(sigma: Tensor, table: Tensor): Tensor {
+  const n = fixed('nearestInTable', table.shape[0]);
+  const middles = slice(table, 0, 0, n - 1)
+    .add(slice(table, 0, 1, n))
+    .mul(0.5);
+  return total(cast(less(overTable(sigma), middles), 'float32'), sigma.shape);
 }
 
 /** The levels of improved DDPM, rising from 0: σ of index i is u_{M−i}. Karras et al. 2022, table 1 and appendix C.3.3. */

@@ -1,10 +1,10 @@
 /** @file Makes denoisers of raw networks: scales what goes in and out by the noise level. Foreign parametrisations end here. */
 import '../engine/graph/fluent.ts';
 import { atan, log1p, reciprocal, rsqrt } from '../engine/graph/ops/elementwise.ts';
-import type { Tensor } from '../engine/graph/tensor.ts';
+import { fixed, type Tensor } from '../engine/graph/tensor.ts';
 import type { Condition, Network } from '../engine/train/network.ts';
 import { choice, options, real, type Values } from '../engine/train/options.ts';
-import { fractionalIndex, iddpmLevels, nearestLevel } from './precondition-table.ts';
+import { fractionalIndex, iddpmLevels, nearestInTable, nearestLevel } from './precondition-table.ts';
 
 /** What a raw network gives; `output` is shaped like x. */
 export interface RawPrediction {
@@ -81,6 +81,19 @@ export function iddpmPrecondition(raw: RawNetwork, levels: readonly number[] = i
   const index = nearestLevel(levels);
   return epsToDenoiser(raw, { alpha: unitVariance, label: (sigma) => index(sigma).sub(1) });
 }
+
+/**
+ * The same with the levels as a table [M+1] that falls to 0, as checkpoints store it: what the network is told is M − 1 less the index. On a tie of two
+ * levels the larger one is taken.
+ */
+export const iddpmTablePrecondition = (raw: RawNetwork, table: Tensor): Network =>
+  epsToDenoiser(raw, {
+    alpha: unitVariance,
+    label: (sigma) =>
+      nearestInTable(sigma, table)
+        .neg()
+        .add(fixed('iddpm', table.shape[0]) - 2),
+  });
 
 /** TrigFlow: F(x_t/σd, t) with x_t = cos t x0 + sin t z, z of standard deviation σd, is the velocity over σd. Lu & Song 2025, eq. 5. */
 export const trigflowPrecondition = (raw: RawNetwork, { sigmaData }: { readonly sigmaData: number }): Network =>
@@ -161,9 +174,19 @@ const PRECONDITIONINGS = {
   trigflow: trigflowPrecondition,
 } as const satisfies Readonly<Record<string, (raw: RawNetwork, spread: Spread) => Network>>;
 
+/** What a network may say of its scaled input. */
+export const PRECONDITIONING_NAMES = [
+  'edm',
+  'vp',
+  've',
+  'sample',
+  'v',
+  'flow',
+  'trigflow',
+] as const satisfies readonly (keyof typeof PRECONDITIONINGS)[];
 export const preconditioningOptions = options({
   preconditioning: choice(
-    ['edm', 'vp', 've', 'sample', 'v', 'flow', 'trigflow'],
+    [...PRECONDITIONING_NAMES],
     'edm',
     'what the network predicts: EDM, the noise as score-based models vp and ve, the sample, v, the velocity of a rectified flow or of TrigFlow',
   ),

@@ -10,7 +10,7 @@ import { matmul } from '../engine/graph/ops/linalg.ts';
 import { concat, pixelShuffle, pixelUnshuffle, reshape, slice, swapLast, transpose } from '../engine/graph/ops/movement.ts';
 import { softmax } from '../engine/graph/ops/reduce.ts';
 import { elements, fixed, type Tensor } from '../engine/graph/tensor.ts';
-import { type Condition, type NetworkFamily, type SampleType, type Scope, within } from '../engine/train/network.ts';
+import { type Condition, type Init, type NetworkFamily, type SampleType, type Scope, within } from '../engine/train/network.ts';
 import { choice, OptionError, options, reals, type Values, whole, wholes } from '../engine/train/options.ts';
 import { conv, groupNorm, linear, outerFilter, resample, silu, tile, told, xavier, zeros } from './layers.ts';
 import { preconditioned, preconditioningOptions, type RawNetwork } from './precondition.ts';
@@ -42,7 +42,8 @@ export type SongUNetOptions = Values<typeof songUNetOptions>;
 
 const HALF = Math.SQRT1_2; // residual sums keep their variance
 const EPS = 1e-6;
-const groupsOf = (c: number): number => Math.min(32, Math.floor(c / 4));
+/** Groups of a normalisation over c channels. */
+export const groupsOf = (c: number): number => Math.min(32, Math.floor(c / 4));
 
 /** [N] or [1] → [N, width], cosines after sines. */
 function embedNoise(scope: Scope, noise: Tensor, width: number, kind: 'positional' | 'fourier'): Tensor {
@@ -106,25 +107,37 @@ export function block(scope: Scope, x: Tensor, emb: Tensor, { out, way, attentio
   const second = conv(scope, 'conv1', silu(groupNorm(scope, 'norm1', moved, groupsOf(out), EPS)), out, 3, { gain: 1e-5 });
   const skip = out !== inside || way ? resampledConv(scope, 'skip', x, out, 1, o, way) : x;
   const y = mul(add(second, skip), HALF);
-  return attention ? attend(scope, y, o.heads) : y;
+  return attention
+    ? attend(scope, y, o.heads, { eps: EPS, gain: HALF, query: (c) => xavier(c, 3 * c, Math.sqrt(0.2)), output: { gain: 1e-5 } })
+    : y;
 }
 
-/** Self-attention over positions with a residual sum. */
-function attend(scope: Scope, x: Tensor, heads: number): Tensor {
+export interface AttendOptions {
+  readonly eps: number;
+  /** Factor of the residual sum. */
+  readonly gain: number;
+  /** How the filter of queries, keys and values of `c` channels starts. */
+  readonly query: (c: number) => Init;
+  /** How the output filter starts. */
+  readonly output: { readonly gain: number };
+}
+/** Self-attention over positions with a residual sum: `norm2`, `qkv`, `proj`. */
+export function attend(scope: Scope, x: Tensor, heads: number, { eps, gain, query, output }: AttendOptions): Tensor {
   const [n, , h, w] = x.shape;
   const c = fixed('attention', x.shape[1]);
   const length = fixed('attention', elements([h!, w!]));
-  const hat = groupNorm(scope, 'norm2', x, groupsOf(c), EPS);
+  const hat = groupNorm(scope, 'norm2', x, groupsOf(c), eps);
   // In the checkpoint q, k and v alternate channel by channel; reordering the small filter keeps the large maps contiguous.
   const apart = <T extends Tensor>(p: T, rest: number): Tensor =>
     reshape(transpose(reshape(p, [c, 3, rest]), [1, 0, 2]), rest === 1 ? [3 * c] : [3 * c, rest, 1, 1]);
-  const weight = apart(scope('qkv.weight', [3 * c, c, 1, 1], xavier(c, 3 * c, Math.sqrt(0.2))), c);
+  const weight = apart(scope('qkv.weight', [3 * c, c, 1, 1], query(c)), c);
   const bias = apart(scope('qkv.bias', [3 * c], zeros), 1);
   const qkv = reshape(conv2d(hat, weight, { bias }), [n!, 3 * heads, c / heads, length]);
   const [q, k, v] = [0, 1, 2].map((i) => slice(qkv, 1, i * heads, (i + 1) * heads)); // [N, heads, C/heads, HW]
   const weights = softmax(matmul(swapLast(q!), mul(k!, 1 / Math.sqrt(c / heads))), -1); // [N, heads, HW, HW]
   const mixed = reshape(matmul(v!, swapLast(weights)), x.shape);
-  return mul(add(conv(scope, 'proj', mixed, c, 1, { gain: 1e-5 }), x), HALF);
+  const sum = add(conv(scope, 'proj', mixed, c, 1, output), x);
+  return gain === 1 ? sum : mul(sum, gain);
 }
 
 /** How the input image enters level `res` beside the main path: the new main path and what is carried on. */

@@ -23,6 +23,18 @@ export function solve(a: readonly (readonly number[])[], b: readonly number[]): 
 /** How far λ moves between two levels: h. */
 export const stepOf = (sigma: number, next: number): number => Math.log(sigma / next);
 
+/**
+ * How much of the difference between two denoised samples, extrapolated to the length of the step, a second-order solver takes. `midpoint`: half.
+ * `heun`: (1/(1 − e⁻ᴴ) − 1/H), which is what the integral of a linear D gives; H is h for the ODE and 2h for the SDE.
+ * The two agree up to third order. Lu et al. 2022, the second-order updates of DPM-Solver++, in the names of the authors' code.
+ */
+export const SOLVERS = ['midpoint', 'heun'] as const;
+export function differenceShare(solver: (typeof SOLVERS)[number], exponent: number): number {
+  if (solver === 'midpoint') return 0.5;
+  // The closed form loses its digits where H is small.
+  return exponent < 1e-3 ? 0.5 + exponent / 12 : -1 / Math.expm1(-exponent) - 1 / exponent;
+}
+
 /** Weights of `order` denoised samples, padded with 0: each is D_0 plus multiples of D_0 − D_k. */
 export function weightsOf(multiples: readonly number[], count: number): readonly number[] {
   const total = multiples.reduce((a, b) => a + b, 0);

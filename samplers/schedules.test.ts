@@ -246,7 +246,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   boundary_scalings: 'consistency functions, in models/precondition.test.ts and losses/ct.test.ts',
   consistency_times: 'curricula, in losses/consistency-terms.test.ts',
   time_samplers: 'levels drawn in training, in losses/consistency-terms.test.ts and losses/flow-terms.test.ts',
-  loss_weights: 'weights of losses, which are no schedules',
+  loss_weights: 'weights of losses, in losses/weight-terms.test.ts',
 };
 test.skipIf(!lists)('no file of reference schedules is left out', () => {
   const here = ['karras', 'betas', 'edm_family', 'cosine', 'flow_match', 'trigflow', 'conversions'];

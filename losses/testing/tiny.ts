@@ -102,7 +102,7 @@ export function rehearse(loss: Loss, phase: string, { networks, heads = {}, samp
     schedule: karras(),
     batch,
   };
-  const scene = sceneOf(stage, scopes, makeDraw(batch, sample.classes, specs)) as Scene<string, string, never>;
+  const scene = sceneOf(stage, scopes, makeDraw(batch, sample, specs)) as Scene<string, string, never>;
   const terms = loss.phases[phase]!.terms(scene);
   return {
     scene,

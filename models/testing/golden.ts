@@ -1,9 +1,10 @@
 /** @file Runs a network on stored inputs and compares outputs, gradients and gradient probes with stored values. */
 import { readFileSync } from 'node:fs';
+import '../../engine/graph/fluent.ts';
 import { gradients } from '../../engine/graph/gradients.ts';
 import { input } from '../../engine/graph/ops/leaf.ts';
 import { evaluate } from '../../engine/graph/reference.ts';
-import type { Tensor } from '../../engine/graph/tensor.ts';
+import { Tensor } from '../../engine/graph/tensor.ts';
 import { readSafetensors, type StoredTensor, toBigInt64, toFloat32 } from '../../engine/io/safetensors.ts';
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { float32, type HostTensor, int64 } from '../../engine/run/runtime.ts';
@@ -44,8 +45,8 @@ export async function readWeights(path: string): Promise<Weights> {
   return new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }]));
 }
 
-/** Builds the output of one case from its named inputs. */
-export type Forward = (scope: Scope, inputs: Readonly<Record<string, Tensor>>) => Tensor;
+/** Builds the output of one case, or several by role, from its named inputs. */
+export type Forward = (scope: Scope, inputs: Readonly<Record<string, Tensor>>) => Tensor | Readonly<Record<string, Tensor>>;
 
 export interface CaseOptions {
   readonly weights: Weights;
@@ -66,18 +67,26 @@ export async function mismatches(golden: GoldenFile, test: GoldenCase, forward: 
   const inputs = Object.fromEntries(
     Object.keys(test.inputs).map((role) => [role, input(`in/${role}`, feeds[`in/${role}`]!.shape, feeds[`in/${role}`]!.dtype)]),
   );
-  const y = forward(scope, inputs);
-  const [[role, cotangent]] = Object.entries(test.cotangents) as [[string, string]];
-  feeds['cotangent'] = hostTensor(golden.tensors.get(cotangent)!);
+  const made = forward(scope, inputs);
+  const ys = made instanceof Tensor ? { [Object.keys(test.outputs)[0]!]: made } : made;
+  const products = Object.entries(test.cotangents).map(([role, name]) => {
+    feeds[`cotangent/${role}`] = hostTensor(golden.tensors.get(name)!);
+    return ys[role]!.mul(input(`cotangent/${role}`, ys[role]!.shape)).sum();
+  });
   if (!options.partial) checkWeights('test', declared.values(), options.weights);
   const weights = new Map([...initialise(declared.values(), 0, 'net'), ...options.weights]);
   const wanted = new Map([
     ...Object.keys(test.gradients.inputs).map((name) => [`in/${name}`, inputs[name]!] as const),
     ...[...tensors].filter(([name]) => declared.get(name)!.trained),
   ]);
-  const dxs = gradients(y, [...wanted.values()], input('cotangent', y.shape));
+  const total = products.length > 0 ? products.reduce((a, b) => a.add(b)) : null;
+  const dxs = total ? gradients(total, [...wanted.values()]) : [];
+  if (!total) wanted.clear();
   const values = await run(
-    { y, ...Object.fromEntries([...wanted.keys()].map((name, i) => [`d ${name}`, dxs[i]!])) },
+    {
+      ...Object.fromEntries(Object.entries(ys).map(([role, y]) => [`y ${role}`, y])),
+      ...Object.fromEntries([...wanted.keys()].map((name, i) => [`d ${name}`, dxs[i]!])),
+    },
     feeds,
     weights,
     options.exact,
@@ -90,7 +99,7 @@ export async function mismatches(golden: GoldenFile, test: GoldenCase, forward: 
   };
   const probes = Object.entries(test.gradient_probes ?? {});
   return [
-    ...compare('output', test.outputs[role]!, values['y']!),
+    ...Object.entries(test.outputs).flatMap(([role, name]) => compare(`output ${role}`, name, values[`y ${role}`]!)),
     ...Object.entries(test.gradients.inputs).flatMap(([name, tensor]) => compare(`d ${name}`, tensor, found.get(`in/${name}`)!)),
     ...Object.entries(test.gradients.parameters).flatMap(([name, tensor]) => compare(`d ${name}`, tensor, stored(found, name))),
     ...probes.flatMap(([name, probe]) => probeFaults(`${test.name}: d ${name}`, stored(found, name), probe)),
@@ -131,7 +140,7 @@ function excess(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: numb
   const each = want.length / perSample.length;
   let worst = 0;
   for (let i = 0; i < want.length; i++) {
-    const off = Math.abs(got[i]! - want[i]!) / perSample[Math.floor(i / each)]!;
+    const off = got[i] === want[i] ? 0 : Math.abs(got[i]! - want[i]!) / perSample[Math.floor(i / each)]!;
     if (Number.isNaN(off)) return Number.POSITIVE_INFINITY;
     worst = Math.max(worst, off);
   }
@@ -139,9 +148,9 @@ function excess(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: numb
 }
 
 function probeFaults(what: string, d: ArrayLike<number> | undefined, [norm, dot, tolerance]: readonly [number, number, number]): string[] {
-  if (!d) return [`${what}: there is no such parameter`];
+  if (!d) return norm === 0 ? [] : [`${what}: there is no such parameter`]; // what is not trained has no gradient
   const values = Array.from(d);
   const got = [Math.hypot(...values), values.reduce((s, v, i) => s + v * Math.cos(i), 0)];
-  const off = Math.max(...got.map((v, i) => Math.abs(v - [norm, dot][i]!) / tolerance));
+  const off = Math.max(...got.map((v, i) => (v === [norm, dot][i] ? 0 : Math.abs(v - [norm, dot][i]!) / tolerance)));
   return off <= 1 ? [] : [`${what} is off by ${off.toPrecision(3)} tolerances`];
 }

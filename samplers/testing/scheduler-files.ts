@@ -213,8 +213,9 @@ const edm = ({ n, config }: Request, name: string): Plan => {
 const churned = ({ run: { step } }: Request) =>
   step['s_churn'] ? { churn: step['s_churn'], churnMin: step['s_tmin'], churnMax: step['s_tmax'], noiseScale: step['s_noise'] } : {};
 const dpm = ({ config }: Request): Sampler => {
-  if (config.algorithm_type === 'sde-dpmsolver++') return sampler('dpmpp-2m-sde');
-  return config.solver_order === 3 ? sampler('dpmpp-3m', { bend: 'half' }) : sampler('dpmpp-2m');
+  const solver = { solver: config.solver_type ?? 'midpoint' };
+  if (config.algorithm_type === 'sde-dpmsolver++') return sampler('dpmpp-2m-sde', solver);
+  return config.solver_order === 3 ? sampler('dpmpp-3m', { bend: 'half' }) : sampler('dpmpp-2m', solver);
 };
 
 const PLANS: Readonly<Record<string, (request: Request) => Plan>> = {
