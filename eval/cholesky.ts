@@ -28,14 +28,12 @@ export interface Factor {
 /**
  * Cholesky with diagonal pivoting of a symmetric positive semidefinite n × n matrix of any rank (Higham, Analysis of the Cholesky
  * decomposition of a semi-definite matrix, 1990). It stops where all that is left of the diagonal is rounding, so a singular matrix
- * gives fewer rows instead of rows of noise. Throws an InputError where the matrix is not positive semidefinite.
+ * gives fewer rows instead of rows of noise. `unit` is the relative precision of the entries. Throws an InputError where the matrix is not positive semidefinite.
  */
-export function pivotedCholesky(a: Float64Array, n: number): Factor {
+export function pivotedCholesky(a: Float64Array, n: number, unit: number = Number.EPSILON): Factor {
   if (a.length !== n * n) throw new InputError(`pivotedCholesky: length is ${a.length}; [${n},${n}] takes ${n * n}`);
   const rest = Float64Array.from({ length: n }, (_, i) => a[i * n + i]!);
-  const largest = rest.reduce((most, value) => Math.max(most, value), 0);
-  if (!Number.isFinite(largest)) throw new InputError('pivotedCholesky: the diagonal is not finite; a covariance has finite variances');
-  const noise = 4 * Math.max(n, 16) * Number.EPSILON * largest;
+  const noise = noiseOf(rest, unit);
   const order = Int32Array.from({ length: n }, (_, i) => i);
   const r = new Float64Array(n * n); // columns in pivoted order, so that R is upper trapezoidal
   let rank = 0;
@@ -47,6 +45,13 @@ export function pivotedCholesky(a: Float64Array, n: number): Factor {
   }
   assertNothingLeft(a, r, rest, order, n, rank, noise);
   return { rows: inOriginalOrder(r, order, n, rank), rank };
+}
+
+/** What rounding leaves of a diagonal at most. @throws InputError where it is not finite */
+export function noiseOf(diagonal: Float64Array, unit: number): number {
+  const largest = diagonal.reduce((most, value) => Math.max(most, value), 0);
+  if (!Number.isFinite(largest)) throw new InputError('pivotedCholesky: the diagonal is not finite; a covariance has finite variances');
+  return 4 * Math.max(diagonal.length, 16) * unit * largest;
 }
 
 function indexOfLargest(rest: Float64Array, order: Int32Array, from: number): number {
@@ -96,11 +101,14 @@ function assertNothingLeft(
     let worst = Math.max(0, -rest[order[i]!]!);
     for (let j = i + 1; j < n; j++) worst = Math.max(worst, Math.abs(r[i * n + j]!));
     if (worst <= 100 * noise) continue; // NaN falls through
-    throw new InputError(
-      `pivotedCholesky: after ${rank} pivots ${worst} is left over in row ${order[i]}; a positive semidefinite [${n},${n}] matrix leaves at most ${100 * noise}`,
-    );
+    throw notSemidefinite(n, rank, order[i]!, worst, noise);
   }
 }
+
+export const notSemidefinite = (n: number, rank: number, row: number, left: number, noise: number): InputError =>
+  new InputError(
+    `pivotedCholesky: after ${rank} pivots ${left} is left over in row ${row}; a positive semidefinite [${n},${n}] matrix leaves at most ${100 * noise}`,
+  );
 
 function inOriginalOrder(r: Float64Array, order: Int32Array, n: number, rank: number): Float64Array {
   const rows = new Float64Array(rank * n);

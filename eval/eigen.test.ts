@@ -72,3 +72,26 @@ describe('symmetricEigenvalues', () => {
     expect(() => symmetricEigenvalues(Float64Array.of(1, 0, Number.NaN, 1), 2)).toThrow('symmetricEigenvalues: entry [1,0] is NaN');
   });
 });
+
+describe('matrices graded over many orders of magnitude', () => {
+  // Entry [i, j] is small as √(s_i s_j) with s falling or rising by 16 or 20 orders.
+  test.each([
+    [16, 'down'],
+    [16, 'up'],
+    [20, 'down'],
+    [20, 'up'],
+  ] as const)('%i orders %s: it ends, and the trace and the largest value hold', (orders, way) => {
+    const n = 100;
+    const scale = Float64Array.from({ length: n }, (_, i) => 10 ** ((-orders / 2) * (way === 'down' ? i / n : 1 - i / n)));
+    const random = noise(n * n, 1);
+    const a = Float64Array.from({ length: n * n }, (_, at) => {
+      const [i, j] = [Math.floor(at / n), at % n];
+      return scale[i]! * scale[j]! * (i === j ? 1 : (0.3 * random[Math.min(i, j) * n + Math.max(i, j)]!) / Math.sqrt(n));
+    });
+    const values = symmetricEigenvalues(a, n);
+    const trace = scale.reduce((sum, value) => sum + value * value, 0);
+    expect(values.reduce((sum, value) => sum + value, 0) / trace).toBeCloseTo(1, 13);
+    const oracle = new EigenvalueDecomposition(Matrix.from1DArray(n, n, a), { assumeSymmetric: true });
+    expect(values.at(-1)! / Math.max(...oracle.realEigenvalues)).toBeCloseTo(1, 12);
+  });
+});

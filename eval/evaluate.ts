@@ -1,6 +1,6 @@
 /** @file The numbers of an evaluation from features and logits that a network has given already. */
-import { accuracy } from './accuracy.ts';
-import { frechetDistance } from './frechet.ts';
+import { accuracy } from './metrics/class-accuracy.ts';
+import { frechetDistance } from './metrics/frechet.ts';
 import { type Features, type Moments, moments } from './moments.ts';
 
 export interface Generated {

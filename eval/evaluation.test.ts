@@ -3,13 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadDataset } from '../data/registry.ts';
 import { type Evaluation, evaluatedAs, evaluateSamples, frechetName, openEvaluation, type Scores } from './evaluation.ts';
 import { classifierExtractor } from './features/classifier.ts';
-import { classifiedData, shippedClassifiers } from './features/shipped.ts';
+import { classifiedData } from './features/shipped.ts';
 import { openSpread } from './manifold/pool.ts';
 import { openPool } from './pool.ts';
 import { computedMoments, realFeatures } from './reference.ts';
 import { blurred, noised } from './testing/damage.ts';
 import { dataIfThere } from './testing/data.ts';
 import { largestDifference } from './testing/values.ts';
+import { throughPool } from './through-pool.ts';
 
 const PIXELS = 784;
 /** Images that are damaged. */
@@ -69,7 +70,7 @@ describe.each(classifiedData.filter((data) => splits[data]))('held-out images of
     expect(once.metric).toBe(frechetName(data));
     expect(once.floor).toBeCloseTo(FLOOR[data], 3);
     const [pool, spread] = [openPool({ threads: 2 }), openSpread({ threads: 2 })];
-    const extract = (bytes: Uint8Array, n: number) => pool.features(bytes, n, shippedClassifiers[data].name);
+    const extract = throughPool(pool, data);
     const all = await plain.frechet((await extract(images, size)).features, size);
     expect(all.training).toBeCloseTo(once.floor, 8);
     expect(Math.abs(all.heldOut)).toBeLessThan(1e-8);
@@ -90,7 +91,7 @@ test.skipIf(!process.env['ONESTEP_PROOF'] || !splits['fashion-mnist'])(
   async () => {
     const extractor = await classifierExtractor('fashion-mnist');
     const pool = openPool({ threads: 2 });
-    const extract = (images: Uint8Array, n: number) => pool.features(images, n, 'fashion classifier');
+    const extract = throughPool(pool, 'fashion-mnist');
     const shipped = await realFeatures('fashion-mnist', splits['fashion-mnist']!, extract, extractor).moments();
     const computed = await computedMoments(splits['fashion-mnist']!, extract, extractor.dimensions);
     await Promise.all([extractor.close(), pool.close()]);

@@ -5,13 +5,13 @@
 import type { Split } from '../data/dataset.ts';
 import { loadDataset } from '../data/registry.ts';
 import { InputError } from '../engine/io/errors.ts';
-import { accuracy } from './accuracy.ts';
+import { accuracy } from './metrics/class-accuracy.ts';
 import { classifierExtractor } from './features/classifier.ts';
 import type { Extraction, Extractor } from './features/extractor.ts';
 import { type ClassifiedData, classifiedData, type ShippedClassifier, shippedClassifiers } from './features/shipped.ts';
-import { frechetDistance } from './frechet.ts';
+import { frechetDistance } from './metrics/frechet.ts';
 import { here, type Manifold, manifoldOf, NEIGHBOURS, precisionRecall, type Spread } from './manifold/precision-recall.ts';
-import { type Memorisation, memorisationAgainst } from './memorisation.ts';
+import { type Memorisation, memorisationAgainst } from './metrics/memorisation.ts';
 import { moments } from './moments.ts';
 import { once, type RealFeatures, realFeatures } from './reference.ts';
 
@@ -48,6 +48,8 @@ export interface Scores {
 }
 
 export interface Evaluation {
+  /** Training images that recall is a share of. */
+  readonly nReal: number;
   /** @throws InputError for fewer than 2 samples, wrong sizes or labels */
   evaluate(generated: Generated): Promise<Scores>;
   /** The distances of stored features [n, d]. */
@@ -65,7 +67,12 @@ export interface EvaluationOptions {
   readonly spread?: Spread;
   /** Samples whose nearest training images are searched; default 64, none with 0. */
   readonly neighbours?: number;
+  /** Called between pieces of the work; what it throws ends an evaluation. */
+  readonly between?: () => void;
 }
+
+/** Images of a piece: a multiple of a classifier's batch, so that the bits are those of one piece. */
+const PIECE = 1000;
 
 /**
  * Opens an evaluation against `digits`, `fashion-mnist` or `fashion-mnist:FOLDER`. What it needs of the real images is computed once, at first
@@ -74,12 +81,12 @@ export interface EvaluationOptions {
  */
 export async function openEvaluation(
   spec: string,
-  { extract, spread = here, neighbours = 64 }: EvaluationOptions = {},
+  { extract, spread = here, neighbours = 64, between = () => {} }: EvaluationOptions = {},
 ): Promise<Evaluation> {
   const data = evaluatedAs(spec);
   if (!data) throw new InputError(`evaluation: there are no features for ${spec}; for ${classifiedData.join(', ')} there are`);
   const [split, extractor] = await Promise.all([loadDataset(spec), classifierExtractor(data)]);
-  const extraction: Extract = extract ?? ((images, n) => extractor.features(images, n));
+  const extraction = extract ?? inPieces(extractor, between);
   const real = realFeatures(data, split, extraction, extractor);
   const parts = {
     data,
@@ -91,10 +98,35 @@ export async function openEvaluation(
     manifold: manifoldOnce(real, spread),
   };
   return {
+    nReal: real.firstCount,
     frechet: (features, n) => distances(parts, features, n),
     evaluate: (generated) => evaluate(parts, generated),
     close: () => extractor.close(),
   };
+}
+
+/** The features of images, some after the others. */
+const inPieces =
+  (extractor: Extractor, between: () => void): Extract =>
+  async (images, n) => {
+    const size = images.length / n;
+    const parts: Extraction[] = [];
+    for (let from = 0; from < n || from === 0; from += PIECE) {
+      between();
+      const count = Math.min(PIECE, n - from);
+      parts.push(await extractor.features(images.subarray(from * size, (from + count) * size), count));
+    }
+    return { features: joined(parts.map(({ features }) => features)), logits: joined(parts.map(({ logits }) => logits!)) };
+  };
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /** One evaluation of one set of samples. Errors as in `openEvaluation` and `Evaluation`. */

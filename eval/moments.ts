@@ -14,7 +14,7 @@ export interface Moments {
 }
 
 /** The sums behind moments: of these there is one for a single sample too. */
-interface Sums {
+export interface Sums {
   readonly mean: Float64Array;
   /** Σ (x − mean)(x − mean)ᵀ, lower triangle */
   readonly scatter: Float64Array;
@@ -37,7 +37,7 @@ const blockRows = 256;
  */
 export function moments(features: Features, n: number, d: number): Moments {
   if (features.length !== n * d) throw new InputError(`moments: length is ${features.length}; [${n},${d}] takes ${n * d}`);
-  return momentsOf(sumsOf(features, d), d);
+  return momentsOfSums(sumsOf(features, d), d);
 }
 
 /** Moments of a stream of batches, without keeping the samples. */
@@ -45,9 +45,9 @@ export function momentsAccumulator(d: number): MomentsAccumulator {
   let sums: Sums = { mean: new Float64Array(d), scatter: new Float64Array(d * d), n: 0 };
   return {
     push(features) {
-      sums = merge(sums, sumsOf(features, d));
+      sums = mergeSums(sums, sumsOf(features, d));
     },
-    result: () => momentsOf(sums, d),
+    result: () => momentsOfSums(sums, d),
   };
 }
 
@@ -56,20 +56,22 @@ export function mergeMoments(a: Moments, b: Moments): Moments {
   const d = a.mean.length;
   if (b.mean.length !== d)
     throw new InputError(`mergeMoments: features have ${d} and ${b.mean.length} dimensions; both sets need the same`);
-  return momentsOf(merge(sumsFrom(a), sumsFrom(b)), d);
+  return momentsOfSums(mergeSums(sumsFrom(a), sumsFrom(b)), d);
 }
 
 function sumsFrom({ mean, covariance, n }: Moments): Sums {
   return { mean, scatter: covariance.map((value) => value * (n - 1)), n };
 }
 
-function momentsOf({ mean, scatter, n }: Sums, d: number): Moments {
+/** @throws InputError for fewer than two samples */
+export function momentsOfSums({ mean, scatter, n }: Sums, d: number): Moments {
   if (n < 2) throw new InputError(`moments: ${n} samples; a covariance takes at least 2`);
   const covariance = scatter.map((value) => value / (n - 1));
   return { mean: mean.slice(), covariance: mirrorLower(covariance, d), n };
 }
 
-function sumsOf(features: Features, d: number): Sums {
+/** @throws InputError for a ragged length and means that are not finite */
+export function sumsOf(features: Features, d: number): Sums {
   const n = features.length / d;
   if (!Number.isInteger(n))
     throw new InputError(`moments: length is ${features.length}; a batch of ${d} features a sample takes a multiple of ${d}`);
@@ -94,7 +96,7 @@ function centredColumns(features: Features, mean: Float64Array, from: number, ro
 }
 
 /** Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979. */
-function merge(a: Sums, b: Sums): Sums {
+export function mergeSums(a: Sums, b: Sums): Sums {
   if (a.n === 0) return b;
   if (b.n === 0) return a;
   const n = a.n + b.n;

@@ -1,84 +1,157 @@
-/** @file Features computed by worker threads, so that the main thread stays free and every core has work. */
+/** @file Features computed by worker threads: a source of images in, one set of features out, whose bits do not depend on how many threads there are. */
 import { availableParallelism } from 'node:os';
-import { Piscina } from 'piscina';
 import { InputError } from '../engine/io/errors.ts';
 import { workerEntry } from '../engine/io/threads.ts';
-import type { Extraction } from './features/extractor.ts';
-import { type ExtractorId, extractors } from './features/registry.ts';
-import type { ExtractAnswer, ExtractTask } from './worker.ts';
+import { endOf } from './answer.ts';
+import { type FeatureCache, shardKey } from './features/cache.ts';
+import type { ExtractorFacts, ExtractorSpec } from './features/extractor.ts';
+import { collector } from './pipeline/collect.ts';
+import type { LeftOut, ShardFeatures } from './pipeline/extract.ts';
+import { inOrder } from './pipeline/in-order.ts';
+import { culprits } from './pipeline/isolate.ts';
+import { type Shard, shardDigest, shardsOf } from './pipeline/shard.ts';
+import type { ImageSource } from './sources/source.ts';
+import { openThreads, type Stop } from './threads.ts';
+import type { Described, ExtractTask } from './worker.ts';
 
+export interface PoolOptions {
+  /** Threads, each with a session of one thread; default: one a core. */
+  readonly threads?: number;
+  /** Gives way to whatever else runs, such as a training. */
+  readonly low?: boolean;
+  /** Milliseconds that a thread has to come to the end of a batch when it should stop, before it is ended; default 30,000. */
+  readonly patience?: number;
+}
+export interface ExtractOptions {
+  /** What to do with an image that cannot be read; default: fail. */
+  readonly unreadable?: 'fail' | 'skip';
+  readonly cache?: FeatureCache | null;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: ExtractProgress) => void;
+}
+export interface ExtractProgress {
+  readonly done: number;
+  /** Null where only the end of the source tells. */
+  readonly n: number | null;
+  /** Out of the cache. */
+  readonly cached: number;
+  readonly imagesPerSecond: number;
+  /** Null where it is not known. */
+  readonly secondsLeft: number | null;
+}
+export interface ExtractedSet {
+  readonly facts: ExtractorFacts;
+  readonly n: number;
+  /** [n, dimensions] */
+  readonly features: Float32Array;
+  /** [n, classes]; null where the network does not classify. */
+  readonly logits: Float32Array | null;
+  /** Null where not every image has one. */
+  readonly labels: Int32Array | null;
+  readonly captions: readonly string[] | null;
+  /** Of each kept image, its place in the source. */
+  readonly places: readonly number[];
+  /** Images that were left out: their places in the source, and why. */
+  readonly left: readonly LeftOut[];
+  /** How many of the images came out of the cache. */
+  readonly cached: number;
+}
 export interface FeaturePool {
+  /** Opens an extractor in a worker. @throws InputError where it cannot be opened */
+  describe(spec: ExtractorSpec): Promise<ExtractorFacts>;
   /**
-   * Features of n images [n,C,H,W], 0..255, in their order; the same bits whatever the number of threads.
-   * @throws InputError for bytes that are no n images, an unknown extractor, or images that it does not take
+   * Features of all images of a source, in their order; the same bits whatever the number of threads.
+   * @throws InputError for unreadable images unless they are skipped, for images that the network does not take and for those that end a worker; the signal's reason
    */
-  features(images: Uint8Array, n: number, extractor: ExtractorId): Promise<Extraction>;
+  extract(source: ImageSource, spec: ExtractorSpec, options?: ExtractOptions): Promise<ExtractedSet>;
   close(): Promise<void>;
 }
 
-/**
- * Images of one task. It is fixed because a network may round the last bit of a value differently in a batch of another size; then the
- * cut into tasks, and with it every bit, is the same for one thread and for many.
- */
-export const CHUNK = 500;
+/** Shards that wait beside those at work. */
+const AHEAD = 2;
 
 /**
- * Starts threads as they are needed, each with its own session of one thread. Close the pool when done.
+ * Starts threads as they are needed. Close the pool when done.
  * @throws InputError for a number of threads below 1
  */
-export function openPool({ threads = Math.min(availableParallelism(), 8) }: { readonly threads?: number } = {}): FeaturePool {
+export function openPool({ threads = availableParallelism(), ...how }: PoolOptions = {}): FeaturePool {
   if (!Number.isInteger(threads) || threads < 1) throw new InputError(`pool: ${threads} threads; a whole number of at least 1 expected`);
-  const { url, execArgv } = workerEntry(import.meta.url, 'worker');
-  const pool = new Piscina<ExtractTask, ExtractAnswer>({
-    filename: url.href,
-    name: 'extract',
-    execArgv,
-    minThreads: 0,
-    maxThreads: threads,
-    idleTimeout: 60_000,
-  });
+  const pool = openThreads(workerEntry(import.meta.url, 'worker'), { threads, ...how });
+  const describe = (spec: ExtractorSpec): Promise<Described> => pool.run('describe', { spec }, pool.stopping());
+  const extract = async (source: ImageSource, spec: ExtractorSpec, options: ExtractOptions, stop: Stop): Promise<ExtractedSet> => {
+    const { shard: size, ...facts } = await describe(spec);
+    const { unreadable = 'fail', signal, cache = null } = options;
+    const skip = unreadable === 'skip';
+    const task = (shard: Shard): ExtractTask => ({ spec, items: shard.items, bytes: shard.bytes, decoding: source.decoding, skip });
+    const run = (part: Shard): Promise<ShardFeatures> => pool.run('extract', task(part), stop);
+    const compute = (shard: Shard): Promise<ShardFeatures> => surviving(shard, run, { skip, signal });
+    const found = collector(source, facts, options);
+    const results = inOrder(shardsOf(source.items(), size, skip), threads + AHEAD, async (shard) => {
+      signal?.throwIfAborted();
+      return { shard, ...(await cached(shard, facts, source, cache, compute)) };
+    });
+    for await (const { shard, result, hit } of results) {
+      signal?.throwIfAborted();
+      found.add(shard, result, hit);
+    }
+    return found.result();
+  };
   return {
-    async features(images, n, extractor) {
-      if (!Object.hasOwn(extractors, extractor))
-        throw new InputError(`pool: no extractor ${JSON.stringify(extractor)}; there are ${Object.keys(extractors).join(', ')}`);
-      const tasks = cut(images, n, extractor);
-      return join((await Promise.all(tasks.map((task) => pool.run(task)))).map(extracted));
+    async describe(spec) {
+      const { shard: _, ...facts } = await describe(spec);
+      return facts;
     },
-    close: () => pool.destroy(),
+    async extract(source, spec, options = {}) {
+      const { signal } = options;
+      const stop = pool.stopping();
+      signal?.addEventListener('abort', stop.stop);
+      try {
+        return await extract(source, spec, options, stop);
+      } finally {
+        signal?.removeEventListener('abort', stop.stop);
+        stop.stop(); // the other shards, after a mistake in one
+      }
+    },
+    close: () => pool.close(),
   };
 }
 
-function cut(images: Uint8Array, n: number, extractor: ExtractorId): readonly ExtractTask[] {
-  const size = images.length / n;
-  if (!Number.isInteger(n) || n < 1 || !Number.isInteger(size))
-    throw new InputError(`pool: ${images.length} bytes for ${n} images; a whole number of bytes for each of at least 1 image expected`);
-  return Array.from({ length: Math.ceil(n / CHUNK) }, (_, i) => {
-    const rows = Math.min(CHUNK, n - i * CHUNK);
-    const part = images.subarray(i * CHUNK * size, (i * CHUNK + rows) * size);
-    // A message carries the whole memory behind an array, unless that is shared.
-    return { extractor, images: images.buffer instanceof SharedArrayBuffer ? part : part.slice(), n: rows };
-  });
+/** Out of the cache, or computed and kept. */
+async function cached(
+  shard: Shard,
+  facts: ExtractorFacts,
+  { decoding }: ImageSource,
+  cache: FeatureCache | null,
+  compute: (shard: Shard) => Promise<ShardFeatures>,
+): Promise<{ readonly result: ShardFeatures; readonly hit: boolean }> {
+  if (!cache) return { result: await compute(shard), hit: false };
+  const { skipBad: _, ...how } = decoding;
+  const key = shardKey(shardDigest(shard), facts, how);
+  const kept = await cache.read(key);
+  if (kept && kept.features.length === (shard.items.length - kept.left.length) * facts.dimensions) return { result: kept, hit: true };
+  const result = await compute(shard);
+  await cache.write(key, result);
+  return { result, hit: false };
 }
 
-function join(parts: readonly Extraction[]): Extraction {
-  const logits = parts.flatMap((part) => part.logits ?? []);
-  return {
-    features: concatenated(parts.map((part) => part.features)),
-    logits: logits.length === parts.length ? concatenated(logits) : null,
+/** A worker that ends is replaced, and the shard is tried once more; then the images that end it are found one by one. */
+async function surviving(
+  shard: Shard,
+  run: (shard: Shard) => Promise<ShardFeatures>,
+  { skip, signal }: { readonly skip: boolean; readonly signal: AbortSignal | undefined },
+): Promise<ShardFeatures> {
+  const attempt = async (part: Shard): Promise<ShardFeatures | string> => {
+    try {
+      return await run(part);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const why = endOf(error);
+      if (why === null) throw error;
+      return why;
+    }
   };
-}
-
-function concatenated(arrays: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(arrays.reduce((n, array) => n + array.length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    out.set(array, at);
-    at += array.length;
-  }
-  return out;
-}
-
-function extracted(answer: ExtractAnswer): Extraction {
-  if ('mistake' in answer) throw new InputError(answer.mistake);
-  return answer;
+  const [first] = [await attempt(shard)];
+  if (typeof first !== 'string') return first;
+  const second = await attempt(shard);
+  return typeof second === 'string' ? culprits(shard, attempt, second, skip) : second;
 }

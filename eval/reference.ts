@@ -4,7 +4,7 @@ import type { Dataset, Split } from '../data/dataset.ts';
 import { fromFloat64, readSafetensors, type StoredTensor, toFloat64, writeSafetensors } from '../engine/io/safetensors.ts';
 import type { Extraction, Extractor } from './features/extractor.ts';
 import { type ClassifiedData, type ShippedClassifier, shippedClassifiers } from './features/shipped.ts';
-import { frechetDistance } from './frechet.ts';
+import { frechetDistance } from './metrics/frechet.ts';
 import { type Moments, momentsAccumulator } from './moments.ts';
 
 /** Training images whose features make the manifold of precision and recall: as many as are usually drawn. */
@@ -20,6 +20,8 @@ export interface RealMoments extends BothMoments {
 }
 export interface RealFeatures {
   readonly dimensions: number;
+  /** How many `first` are. */
+  readonly firstCount: number;
   /** Of all images of both parts. */
   moments(): Promise<RealMoments>;
   /** Features of the first training images, at most 5,000. */
@@ -34,7 +36,7 @@ export function realFeatures(data: ClassifiedData, split: Split, extract: Extrac
     const found = (await shippedMoments(data, split, checksum)) ?? (await computedMoments(split, extract, dimensions, await first()));
     return { ...found, floor: frechetDistance(found.training, found.heldOut) };
   });
-  return { dimensions, moments: both, first };
+  return { dimensions, firstCount: head(split.train)[1], moments: both, first };
 }
 
 /** Moments of the features of all images; those of the first training images may be there already. */

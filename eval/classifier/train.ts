@@ -4,69 +4,35 @@ import { assemble, indexer } from '../../data/assemble.ts';
 import type { Dataset } from '../../data/dataset.ts';
 import { constant } from '../../engine/graph/ops/leaf.ts';
 import { logSoftmax } from '../../engine/graph/ops/reduce.ts';
-import { ortRuntime } from '../../engine/run/ort.ts';
-import { parseAverage } from '../../engine/train/averages.ts';
-import { defineLoss, type Loss } from '../../engine/train/loss.ts';
-import { optimizerOptions } from '../../engine/train/optimizer.ts';
-import { options, real, resolve } from '../../engine/train/options.ts';
-import type { Stage } from '../../engine/train/program.ts';
-import { rateFactor, rateOptions } from '../../engine/train/rates.ts';
-import type { NoiseSchedule } from '../../engine/train/schedule.ts';
-import { type StepReport, Trainer } from '../../engine/train/trainer.ts';
+import type { Tensor } from '../../engine/graph/tensor.ts';
+import { type SingleTask, type SingleTraining, trainSingle } from '../../engine/train/single.ts';
+import type { StepReport } from '../../engine/train/trainer.ts';
 import type { Weights } from '../../engine/train/weights.ts';
 import { type ClassifierOptions, classifier, DIGIT_CLASSIFIER } from '../../models/classifier.ts';
 import { type Motion, moveImages } from './augment.ts';
 
-/** Cross-entropy; the classifier takes the part of a head that reads the image itself. */
-const classification = defineLoss({
-  name: 'classification',
-  title: 'cross-entropy of a classifier',
-  reference: '1512.00567', // label smoothing: section 7
-  options: options({ smoothing: real(0.02, 'share of the label spread over all classes', { min: 0, max: 1 }) }),
-  players: {},
-  heads: ['classifier'],
-  phases: {
-    classifier: {
-      trains: ['classifier'],
-      terms({ heads, data, condition, options: { smoothing } }) {
-        const label = condition['label']!; // [N, classes]
-        const target = label.mul(1 - smoothing).add(smoothing / Number(label.shape[1]));
-        const logits = heads.classifier({ image: data }, constant(0));
-        return {
-          loss: target
-            .mul(logSoftmax(logits))
-            .sum()
-            .mul(-1 / Number(label.shape[0])),
-        };
-      },
-    },
-  },
-});
+/** Share of the label that is spread over all classes. Szegedy et al. 2015, section 7. */
+const SMOOTHING = 0.02;
 
-export interface ClassifierTraining {
-  readonly steps: number;
-  readonly batch: number;
-  readonly seed: number;
-  readonly rate: number;
-  /** Weight average that is handed out; null for the weights of the last step. */
-  readonly average: string | null;
+export interface ClassifierTraining extends SingleTraining {
   readonly motion: Motion;
-  readonly threads: number;
   readonly network: ClassifierOptions;
 }
 export const CLASSIFIER_TRAINING: ClassifierTraining = {
-  steps: 1200,
-  batch: 128,
-  seed: 0,
-  rate: 2e-3,
-  average: 'constant:0.99',
+  ...{ steps: 1200, batch: 128, seed: 0, rate: 2e-3, warmup: 50 },
+  ...{ average: 'constant:0.99', weightDecay: 0.02, threads: 1 },
   motion: { shift: 2, angle: 0.15, zoom: 0.1 },
-  threads: 1,
   network: DIGIT_CLASSIFIER,
 };
 
-/** The loss reads no noise levels. */
-const noLevels: NoiseSchedule = { sigmaMin: 0, sigmaMax: 0, levels: () => [], quantile: (u) => u };
+/** Cross-entropy with smoothed labels, mean over the batch. logits, label [N, classes]. */
+function crossEntropy(logits: Tensor, label: Tensor): Tensor {
+  const target = label.mul(1 - SMOOTHING).add(SMOOTHING / Number(label.shape[1]));
+  return target
+    .mul(logSoftmax(logits))
+    .sum()
+    .mul(-1 / Number(label.shape[0]));
+}
 
 /**
  * Trains on a data set with square images and labels; the same settings give the same weights on the same machine.
@@ -74,55 +40,28 @@ const noLevels: NoiseSchedule = { sigmaMin: 0, sigmaMax: 0, levels: () => [], qu
  */
 export async function trainClassifier(
   dataset: Dataset,
-  settings: ClassifierTraining = CLASSIFIER_TRAINING,
+  training: ClassifierTraining = CLASSIFIER_TRAINING,
   onStep?: (report: StepReport) => void,
 ): Promise<Weights> {
-  const { steps, batch, seed, rate, average, motion, threads, network } = settings;
-  const stage: Stage = {
-    loss: classification as unknown as Loss, // a stage forgets the names of heads
-    options: resolve('classifier', classification.options, {}),
-    cast: {
-      networks: {},
-      heads: {
-        classifier:
-          (scope) =>
-          ({ image }) =>
-            classifier(scope, network)(image!).logits,
-      },
-    },
-    sample: { shape: [dataset.channels, dataset.height, dataset.width], classes: network.classes },
-    schedule: noLevels,
-    batch,
+  const { batch, seed, motion, network } = training;
+  const task: SingleTask = {
+    name: 'classifier',
+    title: 'cross-entropy of a classifier',
+    reference: '1512.00567',
+    shape: [dataset.channels, dataset.height, dataset.width],
+    beside: network.classes,
+    build:
+      (scope) =>
+      ({ image }) =>
+        classifier(scope, network)(image!).logits,
+    terms: ({ head, data, condition }) => ({ loss: crossEntropy(head({ image: data }, constant(0)), condition['label']!) }),
   };
-  const fall = resolve('classifier', rateOptions, { kind: 'cosine', warmup: Math.min(50, steps >> 1) });
-  const trainer = await Trainer.create(
-    {
-      stage,
-      parts: 1,
-      seed,
-      optimizers: { classifier: resolve('classifier', optimizerOptions, { kind: 'adamw', weightDecay: 0.02 }) },
-      rates: { classifier: (step) => rate * rateFactor(fall, step, steps) },
-      clip: { classifier: 1 },
-      averages: { classifier: average === null ? [] : [parseAverage(average)] },
-      labels: dataset.labels,
-    },
-    ortRuntime({ threads }),
-    {},
-  );
   const indicesOf = indexer(dataset.size, batch, seed);
-  try {
-    await trainer.run({
-      until: steps,
-      batch: async (step) => {
-        const { images, labels } = assemble(dataset, indicesOf(step), { flip: false, seed, step });
-        return { images: moveImages(images, dataset.width, motion, { seed, step }), labels: oneHot(labels!, network.classes) };
-      },
-      ...(onStep ? { onStep } : {}),
-    });
-    return await trainer.weights('classifier', average ?? undefined);
-  } finally {
-    await trainer.close();
-  }
+  const batchOf = (step: number) => {
+    const { images, labels } = assemble(dataset, indicesOf(step), { flip: false, seed, step });
+    return { images: moveImages(images, dataset.width, motion, { seed, step }), labels: oneHot(labels!, network.classes) };
+  };
+  return trainSingle(task, training, batchOf, onStep);
 }
 
 function oneHot(labels: BigInt64Array, classes: number): Float32Array {

@@ -1,7 +1,7 @@
 /** @file The shipped classifiers on images that their training never saw, and what the extractor refuses. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { InputError } from '../../engine/io/errors.ts';
-import { accuracy } from '../accuracy.ts';
+import { accuracy } from '../metrics/class-accuracy.ts';
 import { dataIfThere } from '../testing/data.ts';
 import { classifierExtractor, classifierWeights } from './classifier.ts';
 import type { Extractor } from './extractor.ts';

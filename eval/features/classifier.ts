@@ -33,6 +33,12 @@ export async function classifierWeights(data: ClassifiedData): Promise<{
   return { weights: new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }])), metadata };
 }
 
+/** It takes floats too. */
+export interface ClassifierExtractor extends Extractor {
+  /** values [n,1,size,size], -1..1 */
+  run(values: Float32Array, n: number): Promise<Extraction>;
+}
+
 const checksumOf = (weights: Weights): string =>
   sha256(encodeSafetensors([...weights].map(([name, { shape, data }]) => [name, fromFloat32(data, shape)] as const)));
 
@@ -43,7 +49,7 @@ const checksumOf = (weights: Weights): string =>
 export async function classifierExtractor(
   data: ClassifiedData,
   { threads = 1, weights }: ClassifierExtractorOptions = {},
-): Promise<Extractor> {
+): Promise<ClassifierExtractor> {
   const shipped: ShippedClassifier = shippedClassifiers[data];
   const used = weights ?? (await classifierWeights(data)).weights;
   const { features, logits } = classifier(constantScope(used), shipped.network)(input('images', ['N', 1, shipped.size, shipped.size]));
@@ -54,6 +60,7 @@ export async function classifierExtractor(
     checksum: checksumOf(used),
     dimensions: shipped.network.features,
     features: (images, n) => extract(model, shipped, images, n),
+    run: (values, n) => run(model, shipped, values, n),
     close: () => model.close(),
   };
 }
@@ -67,9 +74,14 @@ async function extract(model: Executable, { name, network, size }: ShippedClassi
   for (let from = 0; from < n; from += BATCH) {
     const rows = Math.min(BATCH, n - from);
     const batch = toFloat(images.subarray(from * pixels, (from + rows) * pixels));
-    const out = await model.run({ images: float32(batch, [rows, 1, size, size]) });
-    features.set(out['features']!.data as Float32Array, from * network.features);
-    logits.set(out['logits']!.data as Float32Array, from * network.classes);
+    const out = await run(model, { size }, batch, rows);
+    features.set(out.features, from * network.features);
+    logits.set(out.logits!, from * network.classes);
   }
   return { features, logits };
+}
+
+async function run(model: Executable, { size }: Pick<ShippedClassifier, 'size'>, values: Float32Array, n: number): Promise<Extraction> {
+  const out = await model.run({ images: float32(values, [n, 1, size, size]) });
+  return { features: out['features']!.data as Float32Array, logits: out['logits']!.data as Float32Array };
 }

@@ -132,6 +132,10 @@ describe('renderChart', () => {
         ],
       },
     ],
+    [
+      'every other point missing',
+      { logY: true, series: [{ name: 'a', points: Array.from({ length: 100_000 }, (_, i) => [i, Math.sin(1.9 * i)] as const) }] },
+    ],
     ['100,000 points', { series: [{ name: 'a', points: Array.from({ length: 100_000 }, (_, i) => [i, Math.sin(i)] as const) }] }],
   ])('%s: well formed, finite and of moderate size', (_, change) => {
     const svg = renderChart({ ...chart, ...change });

@@ -20,8 +20,12 @@ test('what has no place on the axis is a gap', () => {
     ],
     [[6, 6]],
   ]);
-  expect(piecesOf(points, true)).toEqual([[[0, 1]], [[2, 3]], [[6, 6]]]);
+  expect(piecesOf(points, { logY: true })).toEqual([[[0, 1]], [[2, 3]], [[6, 6]]]);
+  expect(piecesOf(points, { logX: true, logY: true })).toEqual([[[2, 3]], [[6, 6]]]);
   expect(piecesOf([])).toEqual([]);
+  expect(piecesOf([[0, 1e308]])).toEqual([]);
+  expect(piecesOf([[0, 5e-324]])).toHaveLength(1);
+  expect(piecesOf([[0, 5e-324]], { logY: true })).toEqual([]);
 });
 
 test('lowest and highest of each pixel stay, in their order', () => {

@@ -2,14 +2,20 @@
 
 export type Point = readonly [x: number, y: number];
 
+/** Beyond these, steps and powers of an axis would overflow. */
+const [LARGEST, SMALLEST] = [1e100, 1e-100] as const;
+
 /** Whether a value has a place on its axis. */
-export const drawable = (value: number, logarithmic = false): boolean => Number.isFinite(value) && (!logarithmic || value > 0);
+export const drawable = (value: number, logarithmic = false): boolean => Math.abs(value) <= LARGEST && (!logarithmic || value >= SMALLEST);
 
 /** Runs of points without a gap. */
-export function piecesOf(points: readonly Point[], logY = false): readonly (readonly Point[])[] {
+export function piecesOf(
+  points: readonly Point[],
+  { logX = false, logY = false }: { readonly logX?: boolean; readonly logY?: boolean } = {},
+): readonly (readonly Point[])[] {
   const pieces: Point[][] = [[]];
   for (const point of points) {
-    if (drawable(point[0]) && drawable(point[1], logY)) pieces.at(-1)!.push(point);
+    if (drawable(point[0], logX) && drawable(point[1], logY)) pieces.at(-1)!.push(point);
     else if (pieces.at(-1)!.length) pieces.push([]);
   }
   return pieces.filter(({ length }) => length > 0);

@@ -64,8 +64,11 @@ function roundLog(value: number, direction: (x: number) => number): number {
 
 function logTicks(low: number, high: number): readonly number[] {
   const decades = Math.log10(high / low);
-  const every = Math.max(1, Math.ceil(decades / 8));
-  const digits = decades > 3 ? [1] : [1, 2, 5];
+  const ticks = ticksOf(low, high, decades > 3 ? [1] : [1, 2, 5], Math.max(1, Math.ceil(decades / 8)));
+  return ticks.length < 3 ? ticksOf(low, high, [1, 2, 3, 4, 5, 6, 7, 8, 9], 1) : ticks;
+}
+
+function ticksOf(low: number, high: number, digits: readonly number[], every: number): readonly number[] {
   const ticks: number[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high) + 1e-9; power++) {
     if (power % every !== 0) continue;
@@ -99,12 +102,12 @@ function inUnit(value: number, { size, suffix }: Unit): string {
 /** Up to six digits, with a real minus sign: −0.25, 1e−5. */
 export function formatNumber(value: number): string {
   const size = Math.abs(value);
-  const text =
-    size !== 0 && (size < 1e-3 || size >= 1e9)
-      ? value
-          .toExponential(5)
-          .replace(/\.?0+e/, 'e')
-          .replace('e+', 'e')
-      : `${Number(value.toPrecision(6))}`;
-  return text.replaceAll('-', '−');
+  return shortExponent(size !== 0 && (size < 1e-3 || size >= 1e9) ? value.toExponential(5) : `${Number(value.toPrecision(6))}`);
 }
+
+/** 1.500e+9 is 1.5e9. */
+export const shortExponent = (text: string): string =>
+  text
+    .replace(/\.?0+e/, 'e')
+    .replace('e+', 'e')
+    .replaceAll('-', '−');

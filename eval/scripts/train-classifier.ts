@@ -4,7 +4,7 @@ import { packageRoot } from '../../data/artifacts.ts';
 import { loadDataset } from '../../data/registry.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { fromFloat32, toFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
-import { accuracy } from '../accuracy.ts';
+import { accuracy } from '../metrics/class-accuracy.ts';
 import { CLASSIFIER_TRAINING, type ClassifierTraining, trainClassifier } from '../classifier/train.ts';
 import { classifierExtractor } from '../features/classifier.ts';
 import { type ClassifiedData, classifiedData, type ShippedClassifier, shippedClassifiers } from '../features/shipped.ts';

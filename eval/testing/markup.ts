@@ -1,6 +1,6 @@
 /** @file Is markup well formed? Enough of a reader for the tests of reports. */
 
-const empty = new Set(['meta', 'img', '!doctype']);
+const empty = new Set(['meta', 'img', 'input', '!doctype']);
 
 /** Names of all elements in order; throws where a tag is not closed, an attribute not quoted, or a bare &, < or > stands in text. */
 export function elements(markup: string): readonly string[] {

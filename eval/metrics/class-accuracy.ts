@@ -1,5 +1,9 @@
 /** @file How often a classifier sees the class that a sample was asked to be. */
-import { InputError } from '../engine/io/errors.ts';
+import { InputError } from '../../engine/io/errors.ts';
+import { options } from '../../engine/train/options.ts';
+import { ofShare } from '../intervals.ts';
+import { defineMetric } from '../metric.ts';
+import { missing } from '../rows.ts';
 
 /**
  * Share of samples, 0 … 1, whose largest logit is that of their label. logits: [n, classes]; labels: n whole numbers 0 … classes − 1.
@@ -32,3 +36,20 @@ function largest(values: Float32Array | Float64Array, from: number, count: numbe
   }
   return best;
 }
+
+export const classAccuracy = defineMetric({
+  id: 'class-accuracy',
+  label: 'class accuracy',
+  source: 'share of samples in which a classifier sees the class that was asked for',
+  better: 'higher',
+  needs: { generated: ['logits', 'labels'], reference: [] },
+  settings: options({}),
+  async compute(generated) {
+    const { logits, labels } = generated;
+    if (!logits) throw missing('class-accuracy', generated, 'logits');
+    if (!labels) throw missing('class-accuracy', generated, 'labels');
+    const value = accuracy(Float64Array.from(logits.values), labels, logits.classes);
+    const warnings = labels.length < 100 ? [`class-accuracy: ${labels.length} samples; fewer than 100 say little`] : [];
+    return { value, ...ofShare(value, labels.length), warnings };
+  },
+});

@@ -1,8 +1,10 @@
 /** @file Copies are told from new images; distances against a plain search. */
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Dataset, Split } from '../data/dataset.ts';
-import { loadDigits } from '../data/digits.ts';
-import { type Memorisation, memorisationAgainst } from './memorisation.ts';
+import type { Dataset, Split } from '../../data/dataset.ts';
+import { loadDigits } from '../../data/digits.ts';
+import { featureSet } from '../metric.ts';
+import { noise } from '../testing/values.ts';
+import { type Memorisation, memorisation, memorisationAgainst } from './memorisation.ts';
 
 const PIXELS = 784;
 const first = (dataset: Dataset, size: number): Dataset => ({ ...dataset, size, images: dataset.images.subarray(0, size * PIXELS) });
@@ -49,5 +51,33 @@ describe('memorisationAgainst', () => {
     expect(own.heldOut).toEqual({ median: own.median, low: own.low });
     expect(own.median).toBeCloseTo((sorted[149]! + sorted[150]!) / 2, 12);
     expect(own.low).toBeCloseTo(sorted[14]! + 0.95 * (sorted[15]! - sorted[14]!), 12);
+  });
+});
+
+describe('in features', () => {
+  const d = 4;
+  const reference = featureSet(noise(1200 * d, 21), d, { name: 'training set' });
+  const settings = { copyPercentile: 5 };
+  test('copies count one, fresh samples of the same kind about the percentile, far ones none', async () => {
+    const copies = featureSet(reference.features!.slice(0, 50 * d), d);
+    expect(await memorisation.compute(copies, reference, settings)).toMatchObject({ value: 1, details: { median: 0 }, warnings: [] });
+    const fresh = await memorisation.compute(featureSet(noise(600 * d, 22), d), reference, settings);
+    expect(fresh.value).toBeGreaterThan(0.02);
+    expect(fresh.value).toBeLessThan(0.09);
+    expect([fresh.low! <= 0.05, fresh.high! >= 0.05]).toEqual([true, true]);
+    const far = featureSet(
+      noise(100 * d, 23).map((value) => value + 10),
+      d,
+    );
+    expect((await memorisation.compute(far, reference, settings)).value).toBe(0);
+  });
+  test('the limit is the percentile of distances within the reference', async () => {
+    // On a line at 0, 1, 3, 7: nearest others at 1, 1, 2, 4; their median is 1.5.
+    const line = featureSet(Float64Array.of(0, 1, 3, 7), 1);
+    const found = await memorisation.compute(featureSet(Float64Array.of(0.5, 5, 8.4, 9), 1), line, { copyPercentile: 50 });
+    expect(found).toMatchObject({ value: 2 / 4, details: { limit: 1.5, referenceMedian: 1.5, median: expect.closeTo(1.7, 12) } });
+    await expect(memorisation.compute(line, featureSet(Float64Array.of(1), 1, { name: 'one' }), settings)).rejects.toThrow(
+      'memorisation: one has 1 samples; at least 2',
+    );
   });
 });

@@ -1,6 +1,7 @@
 /** @file Accuracy on logits small enough to read. */
 import { expect, test } from 'vitest';
-import { accuracy } from './accuracy.ts';
+import { featureSet } from '../metric.ts';
+import { accuracy, classAccuracy } from './class-accuracy.ts';
 
 test('the share of rows whose largest logit is the label', () => {
   const logits = Float32Array.of(1, 5, 2, 9, -1, 0, -3, -2, -1, 0, 1, 0);
@@ -20,4 +21,16 @@ test('wrong sizes and labels are refused', () => {
     'accuracy: label 0 is 2; with 2 classes it must be a whole number from 0 to 1',
   );
   expect(() => accuracy(new Float32Array(0), [], 2)).toThrow('accuracy: there are no samples');
+});
+
+test('as a metric: the share and its interval; what lacks is named', async () => {
+  const logits = { values: Float32Array.of(3, 1, 0, 2, 5, 1, 0, 9), classes: 2 };
+  const set = featureSet(new Float32Array(4), 1, { name: 'a', logits, labels: [0, 1, 1, 1] });
+  expect(await classAccuracy.compute(set, null, {})).toMatchObject({
+    value: 3 / 4,
+    low: expect.closeTo(0.3006, 4),
+    high: expect.closeTo(0.9544, 4),
+  });
+  await expect(classAccuracy.compute({ ...set, labels: null }, null, {})).rejects.toThrow('class-accuracy: a has no labels');
+  await expect(classAccuracy.compute({ ...set, logits: null }, null, {})).rejects.toThrow('class-accuracy: a has no logits');
 });

@@ -1,7 +1,14 @@
 /** @file Are samples copies of training images? Their distances to the nearest ones, beside those of images that training never saw. */
-import { toFloat } from '../data/bytes.ts';
-import { type Dataset, imageBytes, type Split } from '../data/dataset.ts';
-import { type Neighbours, nearest } from './neighbours.ts';
+import { toFloat } from '../../data/bytes.ts';
+import { type Dataset, imageBytes, type Split } from '../../data/dataset.ts';
+import { InputError } from '../../engine/io/errors.ts';
+import { options, real } from '../../engine/train/options.ts';
+import { ofShare } from '../intervals.ts';
+import { cloudOf, frameOf } from '../manifold/distances.ts';
+import { kthSquaredDistances } from '../manifold/nearest.ts';
+import { defineMetric } from '../metric.ts';
+import { type Neighbours, nearest } from '../neighbours.ts';
+import { atLeast, featuresOf, referenceOf } from '../rows.ts';
 
 /** Distances of samples to their nearest training images: Euclidean over pixels in [−1, 1]. */
 export interface Distances {
@@ -56,3 +63,43 @@ function quantile(values: Float64Array, q: number): number {
   const below = Math.floor(at);
   return sorted[below]! + (at - below) * (sorted[Math.min(below + 1, sorted.length - 1)]! - sorted[below]!);
 }
+
+const settings = options({
+  copyPercentile: real(5, 'percentile of distances between reference samples below which a sample counts as a copy, for memorisation', {
+    min: 0,
+    max: 100,
+  }),
+});
+
+/**
+ * Memorisation in features: the share of samples that are as near to a sample of the reference (the training set) as the nearest of the reference are
+ * to each other. Without copying it is about the percentile.
+ */
+export const memorisation = defineMetric({
+  id: 'memorisation',
+  label: 'memorisation',
+  source: 'share of samples nearer to a training sample than those are to each other',
+  better: 'lower',
+  needs: { generated: ['features'], reference: ['features'] },
+  settings,
+  async compute(generated, other, { copyPercentile }) {
+    const reference = referenceOf('memorisation', generated, other);
+    const d = generated.dimensions;
+    const [x, y] = [featuresOf('memorisation', generated), featuresOf('memorisation', reference)];
+    atLeast('memorisation', reference, 2);
+    if (!x.every(Number.isFinite) || !y.every(Number.isFinite))
+      throw new InputError(`memorisation: a feature of ${generated.name} or ${reference.name} is not finite; all must be`);
+    const frame = frameOf([y, x], d);
+    const cloud = cloudOf(y, d, frame);
+    const among = (await kthSquaredDistances(cloud, cloud, 1)).map(Math.sqrt);
+    const found = (await kthSquaredDistances(cloudOf(x, d, frame), cloud, 1)).map(Math.sqrt);
+    const limit = quantile(among, copyPercentile / 100);
+    const value = found.filter((distance) => distance <= limit).length / found.length;
+    const warnings =
+      reference.n! < 1000
+        ? [`memorisation: ${reference.n} reference samples; give the whole training set, a copy of one that is left out is not seen`]
+        : [];
+    const details = { median: quantile(found, 0.5), referenceMedian: quantile(among, 0.5), limit };
+    return { value, ...ofShare(value, found.length), warnings, details };
+  },
+});
