@@ -1,7 +1,19 @@
 /** @file Flags derived from option schemas: name, default, range and help stand in one place. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { describe, type OptionFact } from '../engine/train/options.ts';
+import { InputError } from '../engine/io/errors.ts';
+import { didYouMean } from '../engine/io/nearest.ts';
+import { type DeviceName, deviceNames, deviceOf } from '../engine/run/devices.ts';
+import { choice, describe, type OptionFact } from '../engine/train/options.ts';
 import { checkNames, type Flat, flatFacts, type Group, readConfig } from './config.ts';
+import { settleDevice } from './work/device.ts';
+
+const DEVICE_HELP = 'what networks run on; auto takes the fastest that works here, and says why';
+/** Every command that computes has it. */
+export const deviceOption = choice(
+  ['cpu', 'auto', ...deviceNames.filter((name) => name !== 'cpu')] as ['cpu', ...(DeviceName | 'auto')[]],
+  'cpu',
+  DEVICE_HELP,
+);
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
@@ -57,6 +69,23 @@ export function addFlags(command: Command, groups: readonly Group[], defaults: F
   return command;
 }
 
+/** The device that a word asks for; what it is and why is told. Errors: it does not work here, or is none. */
+export async function settled(word: string): Promise<DeviceName> {
+  if (word === 'cpu') return word;
+  const choices = ['auto', ...deviceNames];
+  if (!choices.includes(word))
+    throw new InputError(`device: there is no ${word}${didYouMean(word, choices)}; there are ${choices.join(', ')}`);
+  const { device, why } = await settleDevice(word as DeviceName | 'auto');
+  process.stderr.write(`device: ${deviceOf(device).title} (${why})\n`);
+  return device;
+}
+const onDevice = async (flat: Flat): Promise<Flat> =>
+  flat['device'] === undefined ? flat : { ...flat, device: await settled(String(flat['device'])) };
+
+/** The flag by itself, for commands without groups of options. */
+export const deviceFlag = (): Option =>
+  new Option('--device <word>', `${DEVICE_HELP} (one of auto, ${deviceNames.join(', ')})`).default('cpu');
+
 /**
  * Values of a configuration file, overridden by the flags that were given. Names that belong to the command itself (`own`) are left out of the check.
  * @param file the file's values; default: those of the file that --config names
@@ -76,5 +105,14 @@ export async function gather(
   const values = { file: pick(stored, (name) => !isOwn(name)), flags: pick(given, (name) => !isOwn(name)) };
   checkNames(`config ${String(given['config'] ?? '')}`.trim(), groups, values.file);
   checkNames(command.name(), groups, values.flags);
-  return { flat: { ...values.file, ...values.flags }, own: { ...pick(stored, isOwn), ...pick(given, isOwn) } };
+  return { flat: await onDevice({ ...values.file, ...values.flags }), own: { ...pick(stored, isOwn), ...pick(given, isOwn) } };
+}
+
+/** The words that a command line was made of, from the command's name on. */
+export function givenWords(command: Command): readonly string[] {
+  let root = command;
+  while (root.parent) root = root.parent;
+  const { rawArgs } = root as unknown as { readonly rawArgs: readonly string[] };
+  // A process's own arguments begin with the interpreter and the program.
+  return rawArgs[0] === process.argv[0] ? rawArgs.slice(2) : rawArgs;
 }

@@ -53,9 +53,9 @@ async function underWay(out: string, { child }: Started, before: number): Promis
   while (child.exitCode === null && child.signalCode === null && logBytes(out) <= before) await sleep(2);
 }
 
-/** What must not differ: the model, and the log but for the clock. */
+/** What must not differ: the model, and the log but for its clocks. */
 async function traceOf(out: string) {
-  const log = (await readLog(out)).map((entry) => ({ ...entry, seconds: 0 }));
+  const log = (await readLog(out)).map((entry) => ({ ...entry, seconds: 0, cpuSeconds: 0 }));
   return { model: (await readFile(join(out, 'model.safetensors'))).toString('base64'), log };
 }
 

@@ -269,23 +269,30 @@ describe('what does not go together in a run', { timeout: 120_000 }, () => {
   test('guidance of a teacher without classes, under whatever name the method has for it', async () => {
     await refused(
       plain('dmd2', '--guidance', '2'),
-      /dmd2\.guidance: guidance needs a teacher with classes, which .*plain does not have; leave --guidance out/,
+      /dmd2\.guidance: guidance needs a teacher with classes or texts, which .*plain does not have; leave --guidance out/,
     );
-    await refused(plain('snoopi', '--highest-guidance', '3'), /snoopi\.highestGuidance: .*; leave --highest-guidance out/);
+    await refused(plain('ctm', '--guidance', '3'), /ctm\.guidance: .*; leave --guidance out/);
     // What a method does by itself is no mistake.
-    const { code, stderr } = await attempt(...plain('decoupled-dmd', '--dry-run'));
+    const { code, stderr } = await attempt(...plain('gdd', '--dry-run'));
     expect([code, stderr]).toEqual([0, '']);
+  });
+  test('methods that learn guidance, of a teacher without classes', async () => {
+    for (const method of ['agd', 'decoupled-dmd', 'lcm', 'sana-sprint', 'snoopi'])
+      await refused(
+        plain(method),
+        new RegExp(`${method}: learns how classes or texts guide the teacher, and .*plain has none; give a teacher that has`),
+      );
   });
   test('guidance in drawing, and classes, of a model that has none', async () => {
     const out = ['--out', name('never.safetensors')];
     await refused(
       ['sample', name('plain'), '--guidance', '2', ...out],
-      /guidance 2 needs a model with classes, which .*plain does not have/,
+      /guidance 2 needs a model with classes or texts, which .*plain does not have/,
     );
     await refused(['sample', name('plain'), '--label', '3', ...out], /label: .*plain has no classes; leave --label out/);
     await refused(
       ['pairs', name('plain'), '--guidance', '2', ...out],
-      /guidance 2 needs a model with classes, which .*plain does not have/,
+      /guidance 2 needs a model with classes or texts, which .*plain does not have/,
     );
   });
   test('hidden maps that the network lacks', () =>

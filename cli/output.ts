@@ -6,6 +6,16 @@ export const EXIT_INPUT = 2;
 /** Exit code of a mistake of ours. */
 const EXIT_BUG = 1;
 
+/** Stopped by a signal: what is done is kept. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+  readonly code: number;
+  constructor(code: number) {
+    super('stopped; features that are computed are kept in the cache, and the same command goes on with the rest');
+    this.code = code;
+  }
+}
+
 /** What the process ends with: the text for stderr (empty where it was printed already) and the exit code. */
 export interface Ending {
   readonly text: string;
@@ -15,6 +25,7 @@ export interface Ending {
 /** One line for a user's mistake, the stack for our own or where it is asked for. */
 export function endingOf(error: unknown, debug: boolean): Ending {
   if (error instanceof CommanderError) return { text: '', code: error.exitCode === 0 ? 0 : EXIT_INPUT }; // commander has said it
+  if (error instanceof Interrupted) return { text: error.message, code: error.code };
   const known = error instanceof Error && ['InputError', 'ShapeError'].includes(error.name);
   if (known && !debug) return { text: `error: ${oneLine(error.message)}`, code: EXIT_INPUT };
   return { text: error instanceof Error ? (error.stack ?? error.message) : String(error), code: known ? EXIT_INPUT : EXIT_BUG };
@@ -49,6 +60,12 @@ export function clearProgress(): void {
 export function say(line: string): void {
   clearProgress();
   process.stdout.write(`${line}\n`);
+}
+
+/** A line beside what was asked for, which may go into a file or another program. */
+export function notice(line: string): void {
+  clearProgress();
+  process.stderr.write(`${line}\n`);
 }
 
 /** 75 → 1:15, 3700 → 1:01:40. */

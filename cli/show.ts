@@ -1,5 +1,6 @@
 /** @file Shows a training run while it happens. */
-import { clock, progress, say, short } from './output.ts';
+import type { ExtractProgress } from '../eval/pool.ts';
+import { clock, Interrupted, progress, say, short } from './output.ts';
 import type { Pace } from './work/drawing.ts';
 import type { RunEvent } from './work/training.ts';
 
@@ -44,6 +45,21 @@ export function showPace(): (pace: Pace) => void {
   };
 }
 
+/** Shows how features are computed, for each side under its name: the progress line, elsewhere a line every ten seconds. */
+export function showExtraction(): (name: string, progress: ExtractProgress) => void {
+  let last = performance.now();
+  return (name, { done, n, cached, imagesPerSecond, secondsLeft }) => {
+    const important = performance.now() - last > 10_000;
+    if (important) last = performance.now();
+    const left = secondsLeft === null ? '' : ` · ${clock(secondsLeft)} left`;
+    const kept = cached > 0 ? ` · ${cached} out of the cache` : '';
+    progress(
+      `features of ${name}: ${done}${n === null ? '' : `/${n}`} images · ${short(imagesPerSecond)} images/s${left}${kept}`,
+      important,
+    );
+  };
+}
+
 /** A signal that fires on SIGINT or SIGTERM: the step is finished and saved. A second one stops at once. */
 export function interruption(): AbortSignal {
   const controller = new AbortController();
@@ -52,6 +68,19 @@ export function interruption(): AbortSignal {
       if (controller.signal.aborted) process.exit(130);
       controller.abort();
       say('stopping after this step; the run is saved and can be continued with --resume');
+    });
+  }
+  return controller.signal;
+}
+
+/** The same for features: those that are computed stay in the cache, and the process ends as one that was interrupted. */
+export function interruptedFeatures(): AbortSignal {
+  const controller = new AbortController();
+  const codes = { SIGINT: 130, SIGTERM: 143 } as const;
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(codes[name]);
+      controller.abort(new Interrupted(codes[name]));
     });
   }
   return controller.signal;

@@ -1,5 +1,6 @@
 /** @file What the program says of itself: methods, doctor, version and help. */
 import { expect, test } from 'vitest';
+import { deviceNames } from '../../engine/run/devices.ts';
 import { attempt } from '../testing/command.ts';
 import { packageVersion } from '../version.ts';
 import { methodNames } from '../work/methods.ts';
@@ -23,16 +24,15 @@ test('methods: every file of losses/, with its paper, players and options', asyn
   expect(plain).toContain('  --ratio 5: ');
 });
 
-test('doctor: the CPU provider works, and whatever does not is named with what would add it', { timeout: 60_000 }, async () => {
+test('doctor: the CPU works, and what does not is named with what it needs', { timeout: 60_000 }, async () => {
   const { code, stdout, stderr } = await attempt('doctor', '--json');
   expect([code, stderr]).toEqual([0, '']);
   const found = JSON.parse(stdout) as {
     node: string;
     cores: number;
-    computesOn: string;
-    onnxruntime: { providers: { name: string; failure: string | null }[] };
+    devices: { name: string; failure: string | null; milliseconds: number | null; needs: string }[];
+    auto: { device: string; why: string };
     sharp: object;
-    missing: { what: string }[];
   };
   expect(found).toMatchObject({
     onestep: packageVersion(),
@@ -40,11 +40,13 @@ test('doctor: the CPU provider works, and whatever does not is named with what w
     sharp: { version: expect.stringMatching(/^\d+\./), failure: null },
   });
   expect(found.cores).toBeGreaterThan(0);
-  expect(found.computesOn).toMatch(/^the CPU provider of ONNX Runtime only/);
-  const { providers } = found.onnxruntime;
-  expect(providers.find(({ name }) => name === 'cpu')).toEqual({ name: 'cpu', failure: null });
-  const cuda = providers.find(({ name }) => name === 'cuda');
-  expect(found.missing.some(({ what }) => what === 'CUDA')).toBe(cuda?.failure !== null);
+  expect(found.devices.map(({ name }) => name)).toEqual(deviceNames);
+  expect(found.devices.find(({ name }) => name === 'cpu')).toMatchObject({ failure: null, milliseconds: expect.any(Number) });
+  for (const { failure, milliseconds, needs } of found.devices) {
+    expect(failure === null).toBe(milliseconds !== null);
+    expect(needs).not.toBe('');
+  }
+  expect(deviceNames).toContain(found.auto.device);
 });
 
 test('version and help', async () => {

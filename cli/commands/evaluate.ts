@@ -5,10 +5,12 @@ import { Command } from 'commander';
 import { toBytes } from '../../data/bytes.ts';
 import { shippedClassifiers } from '../../eval/features/shipped.ts';
 import { NEIGHBOURS } from '../../eval/manifold/precision-recall.ts';
+import { METRIC_NAMES, METRICS } from '../../eval/metrics/index.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
-import { addFlags, gather } from '../flags.ts';
+import { addFlags, gather, givenWords } from '../flags.ts';
 import { say, short } from '../output.ts';
 import { showPace } from '../show.ts';
+import { clipOf, compareSets, isOfSets, type Keep } from '../work/compare-sets.ts';
 import { drawSamples, labelsFor } from '../work/drawing.ts';
 import {
   checkSamples,
@@ -20,13 +22,23 @@ import {
   type Samples,
   saveFeatures,
 } from '../work/evaluating.ts';
+import { commandLine, storeEvaluation } from '../work/evaluations.ts';
 import { hybridGroup, openDrawn } from '../work/hybrid.ts';
+import { metricGroup } from '../work/measuring.ts';
 import { MODEL_FILE } from '../work/model.ts';
 import { checkWritable, readSampleFolder } from '../work/sample-files.ts';
+import { featureGroup, measureGroup } from '../work/side-options.ts';
 import { drawing, samplerGroups } from '../work/source.ts';
 
 const own: Group<typeof evaluationOptions> = { where: 'evaluate', schema: evaluationOptions };
-const GROUPS: readonly Group[] = [own as Group, drawing as Group, hybridGroup as Group, ...samplerGroups];
+const SETS: readonly Group[] = [measureGroup as Group, featureGroup as Group];
+const DRAWN: readonly Group[] = [drawing as Group, hybridGroup as Group, ...samplerGroups];
+// The first of a name counts: --clip of the first is a folder or the number of the second.
+const GROUPS: readonly Group[] = [own as Group, ...SETS, ...DRAWN, ...METRICS.map(metricGroup)];
+const HELP = `
+Without --metrics samples of digits and Fashion-MNIST are measured by the classifiers that come with the package. With it, or with other images, either side is
+a folder, an archive, a table or an array of images, a data set (digits#test), features (FILE.safetensors#NAME), statistics, a student or a run folder.
+Metrics: ${METRIC_NAMES.join(', ')}; prdc means precision, recall, density and coverage.`;
 
 /** Samples, where they come from, and how they were drawn. */
 interface Given {
@@ -38,26 +50,43 @@ interface Given {
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
-    .description('measure samples: Fréchet distance, precision, recall, class accuracy, nearest training images')
-    .argument('<model>', 'as for sample; or a folder of .png files, named NNNNNN-CLASS.png where they have classes')
+    .description(
+      'measure samples or sets of images: Fréchet distance, KID, precision, recall, CLIP score, class accuracy, nearest training images, …',
+    )
+    .argument(
+      '<generated>',
+      'as for sample; or a folder of .png files, named NNNNNN-CLASS.png where they have classes; or any set of images or features',
+    )
     .option('--save <file>', 'store features, logits and classes of the samples (.safetensors)')
-    .option('--json', 'print one JSON object');
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', HELP);
   addFlags(command, GROUPS);
   return command.action(async (model: string) => {
+    const started = performance.now();
     const { flat, own: words } = await gather(command, GROUPS, ['save', 'json']);
-    const { neighbours } = valuesOf(own, flat);
-    const { threads } = valuesOf(drawing, flat);
-    const save = words['save'] === undefined ? null : String(words['save']);
-    if (save) await checkWritable(save);
-    const json = words['json'] === true;
-    const given = (await isPictures(model)) ? await fromFolder(model, flat) : await fromModel(model, flat, json);
-    const { samples, reference, settings, notes } = given;
-    const evaluation = await evaluate({ reference, samples, neighbours, threads });
-    const facts = { ...settings, reference: reference.data, ...scoresOf(reference, evaluation) };
-    if (save) await saveFeatures(save, evaluation, samples, asText(facts));
-    if (json) say(JSON.stringify({ kind: 'evaluation', ...facts, nearest: nearestOf(evaluation) }));
-    else for (const line of [...notes, ...lines(model, given, evaluation)]) say(line);
+    const keep: Keep = (evaluation) =>
+      storeEvaluation(model, evaluation, { command: commandLine(givenWords(command)), seconds: (performance.now() - started) / 1000 });
+    if (await isOfSets(model, flat)) await compareSets(model, flat, words, keep);
+    else await usual(model, clipOf(flat).flat, words, keep);
   });
+}
+
+/** Samples of digits and Fashion-MNIST by the classifiers that come with the package. */
+async function usual(model: string, flat: Flat, words: Flat, keep: Keep): Promise<void> {
+  const { neighbours } = valuesOf(own, flat);
+  const { threads } = valuesOf(drawing, flat);
+  const save = words['save'] === undefined ? null : String(words['save']);
+  if (save) await checkWritable(save);
+  const json = words['json'] === true;
+  const given = (await isPictures(model)) ? await fromFolder(model, flat) : await fromModel(model, flat, json);
+  const { samples, reference, settings, notes } = given;
+  const evaluation = await evaluate({ reference, samples, neighbours, threads });
+  const facts = { ...settings, reference: reference.data, ...scoresOf(reference, evaluation) };
+  if (save) await saveFeatures(save, evaluation, samples, asText(facts));
+  const report = { kind: 'evaluation', ...facts, metrics: evaluation.metrics, nearest: nearestOf(evaluation) };
+  await keep(report);
+  if (json) say(JSON.stringify(report));
+  else for (const line of [...notes, ...lines(model, given, evaluation)]) say(line);
 }
 
 /** A folder that is neither a run nor a checkpoint. */
@@ -67,7 +96,9 @@ async function isPictures(spec: string): Promise<boolean> {
       (s) => s[what](),
       () => false,
     );
-  const model = await Promise.all([MODEL_FILE, 'checkpoint.json', 'config.json'].map((name) => is(join(spec, name), 'isFile')));
+  const model = await Promise.all(
+    [MODEL_FILE, 'checkpoint.json', 'config.json', 'model_index.json', 'onestep.json'].map((name) => is(join(spec, name), 'isFile')),
+  );
   return (await is(spec, 'isDirectory')) && !model.includes(true);
 }
 

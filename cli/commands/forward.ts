@@ -2,7 +2,9 @@
 import { Command } from 'commander';
 import { InputError } from '../../engine/io/errors.ts';
 import { readSafetensors, writeSafetensors } from '../../engine/io/safetensors.ts';
-import { forward, type LoadedNetwork, readDescribedNetwork } from '../work/forward.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
+import { deviceFlag, settled } from '../flags.ts';
+import { forward, type LoadedNetwork, readDescribedNetwork, readSnapshot } from '../work/forward.ts';
 import { builderOf, loadModel } from '../work/model.ts';
 
 interface Flags {
@@ -10,6 +12,7 @@ interface Flags {
   readonly output: string;
   readonly network?: string;
   readonly raw: boolean;
+  readonly device: DeviceName | 'auto';
 }
 const HELP = `
 Tensors are named by what they are: x, sigma, class_labels, augment_labels give D; with --raw x, noise_labels, … give F.
@@ -19,18 +22,28 @@ and grad.PARAMETER of every parameter.`;
 export const forwardCommand = (): Command =>
   new Command('forward')
     .description('evaluate a network on stored tensors, for debugging and for parity with other code')
-    .argument('<model>', 'run folder, checkpoint, model file or bundled name (digit-teacher); with --network any weights (.safetensors)')
+    .argument(
+      '<model>',
+      'run folder, checkpoint, model file or bundled name (digit-teacher); a snapshot of NVlabs/edm or edm2 (.pkl); with --network any weights (.safetensors)',
+    )
     .requiredOption('--input <file>', 'tensors to evaluate on (.safetensors)')
     .requiredOption('--output <file>', 'where to write the results (.safetensors)')
     .option('--network <file>', "the network of a weights file: JSON with NVlabs/edm's class and init_kwargs")
     .option('--raw', 'without preconditioning', false)
+    .addOption(deviceFlag())
     .addHelpText('after', HELP)
-    .action(async (model: string, { input, output, network, raw }: Flags) => {
-      const loaded =
-        network === undefined ? await loadRunNetwork(model, raw) : await readDescribedNetwork(requireSafetensors(model), network);
+    .action(async (model: string, { input, output, network, raw, device: word }: Flags) => {
+      const loaded = await networkOf(model, network, raw);
       const { tensors } = await readSafetensors(requireSafetensors(input));
-      await writeSafetensors(requireSafetensors(output), await forward(loaded, tensors, { raw }));
+      await writeSafetensors(requireSafetensors(output), await forward(loaded, tensors, { raw, device: await settled(word) }));
     });
+
+async function networkOf(model: string, network: string | undefined, raw: boolean): Promise<LoadedNetwork> {
+  if (!model.endsWith('.pkl'))
+    return network === undefined ? loadRunNetwork(model, raw) : readDescribedNetwork(requireSafetensors(model), network);
+  if (network !== undefined) throw new InputError(`forward: ${model} says which network it is; leave --network out`);
+  return readSnapshot(model);
+}
 
 function requireSafetensors(path: string): string {
   if (path.endsWith('.safetensors')) return path;

@@ -6,8 +6,10 @@ import { options, whole, wholes } from '../../engine/train/options.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
 import { addFlags, gather } from '../flags.ts';
 import { say } from '../output.ts';
+import { deviceNamed } from '../work/device.ts';
 import { labelsFor } from '../work/drawing.ts';
 import { factsOf, type Inspected, sheetOf, studentOf, type Way, waysOf } from '../work/inspect.ts';
+import { imageShape } from '../work/latents.ts';
 import { loadModel, type Model } from '../work/model.ts';
 import { checkWritable } from '../work/sample-files.ts';
 import { drawing, samplerGroups } from '../work/source.ts';
@@ -37,10 +39,10 @@ export function inspectCommand(): Command {
     const models = [teacherOf(teacher, flat), ...(studentSpec ? [studentOf(await loadModel(studentSpec), teacher)] : [])];
     const { sample } = teacher.card;
     const { n, label } = valuesOf(own, flat);
-    const { seed, threads } = valuesOf(drawing, flat);
+    const { seed, threads, device } = valuesOf(drawing, flat);
     const labels = labelsFor({ name: teacherSpec, sample }, label, n);
-    const ways = await waysOf(models, { labels, n, seed, threads });
-    await writeAtomic(out, await sheetOf(ways, sample.shape));
+    const ways = await waysOf(models, { labels, n, seed, threads, device: deviceNamed(device) });
+    await writeAtomic(out, await sheetOf(ways, imageShape(teacher.card)));
     if (given['json']) say(JSON.stringify({ kind: 'inspection', out, seed, rows: ways.map(rowOf) }));
     else
       say(
@@ -53,9 +55,10 @@ export function inspectCommand(): Command {
 function teacherOf(model: Model, flat: Flat): Inspected {
   const { card, source } = model;
   if (card.levels) throw new InputError(`inspect: ${source} is a student; give its teacher first, then the student`);
-  const [channels] = card.sample.shape;
-  if (card.sample.shape.length !== 3 || (channels !== 1 && channels !== 3))
-    throw new InputError(`inspect: samples of [${card.sample.shape}] are no pictures of 1 or 3 channels; give a teacher of pictures`);
+  const shape = imageShape(card);
+  const [channels] = shape;
+  if (shape.length !== 3 || (channels !== 1 && channels !== 3))
+    throw new InputError(`inspect: samples of [${shape}] are no pictures of 1 or 3 channels; give a teacher of pictures`);
   return { role: 'teacher', model, ...teacherSampling(model, flat) };
 }
 

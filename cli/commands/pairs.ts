@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { options, real, type Values, whole } from '../../engine/train/options.ts';
 import { type Group, valuesOf } from '../config.ts';
-import { addFlags, gather } from '../flags.ts';
+import { addFlags, deviceOption, gather } from '../flags.ts';
 import { say } from '../output.ts';
 import { showPace } from '../show.ts';
 import { loadModel } from '../work/model.ts';
@@ -15,6 +15,7 @@ const schema = options({
   guidance: real(1, 'scale of classifier-free guidance; 1 is none', { min: 0, max: 100 }),
   batch: whole(100, 'samples that are drawn at once', { min: 1 }),
   threads: whole(0, 'threads of ONNX Runtime; 0 for all cores', { min: 0, max: 256 }),
+  device: deviceOption,
 });
 const own: Group<typeof schema> = { where: 'pairs', schema };
 

@@ -99,7 +99,7 @@ describe('refused with one line', () => {
     [
       "another sampler's option",
       () => [teacher, '--sampler', 'dpmpp-2m', '--sampler-eta', '1'],
-      'samplerEta: the sampler dpmpp-2m has no such option; it has none',
+      'samplerEta: the sampler dpmpp-2m has no such option; it has samplerSolver',
     ],
     [
       "another schedule's option",

@@ -1,12 +1,13 @@
 /** @file `onestep sample`: draws samples from a teacher, a student or a finished student file. */
 import { Command } from 'commander';
-import { options, whole, wholes } from '../../engine/train/options.ts';
+import { options, text, whole, wholes } from '../../engine/train/options.ts';
 import { type Group, valuesOf } from '../config.ts';
 import { addFlags, gather } from '../flags.ts';
 import { say, short } from '../output.ts';
 import { showPace } from '../show.ts';
-import { drawSamples, labelsFor } from '../work/drawing.ts';
+import { drawSamples, labelsFor, promptsFor } from '../work/drawing.ts';
 import { hybridGroup, openDrawn } from '../work/hybrid.ts';
+import { readPrompts } from '../work/prompts.ts';
 import { destinationOf, writeSamples } from '../work/sample-files.ts';
 import { drawing, samplerGroups } from '../work/source.ts';
 
@@ -14,6 +15,8 @@ const own: Group = {
   where: 'sample',
   schema: options({
     n: whole(64, 'samples', { min: 1, max: 10_000_000 }),
+    prompt: text('', 'text to draw, for models that take texts'),
+    prompts: text('', 'file with a prompt a line, taken in turn'),
     label: wholes([], 'classes, taken in turn; every class where none are given', { min: 0 }),
   }),
 };
@@ -28,13 +31,15 @@ export function sampleCommand(): Command {
   addFlags(command, GROUPS);
   return command.action(async (model: string) => {
     const { flat, own: given } = await gather(command, GROUPS, ['out', 'json']);
-    const { n, label } = valuesOf(own, flat) as { n: number; label: number[] };
+    const { n, label, prompt, prompts } = valuesOf(own, flat) as { n: number; label: number[]; prompt: string; prompts: string };
     const { seed } = valuesOf(drawing, flat);
     const source = await openDrawn(model, flat);
     try {
       const labels = labelsFor(source, label, n);
       const destination = await destinationOf(String(given['out']), source.sample.shape);
-      const drawn = await drawSamples(source, { n, seed, labels }, given['json'] ? undefined : showPace());
+      const asked = [...(prompt === '' ? [] : [prompt]), ...(prompts === '' ? [] : await readPrompts(prompts))];
+      const conditions = await promptsFor(source, asked, given['json'] ? () => {} : say);
+      const drawn = await drawSamples(source, { n, seed, labels, ...conditions }, given['json'] ? undefined : showPace());
       const { nfe, sampler } = source.generator;
       const { seconds, imagesPerSecond } = drawn;
       const facts = { model, n, seed, sampler, nfe };

@@ -6,8 +6,9 @@ import { evaluatedAs, frechetName, openEvaluation } from '../../eval/evaluation.
 import { classifierExtractor } from '../../eval/features/classifier.ts';
 import { classifiedData } from '../../eval/features/shipped.ts';
 import { type Group, valuesOf } from '../config.ts';
-import { addFlags, gather } from '../flags.ts';
+import { addFlags, deviceOption, gather } from '../flags.ts';
 import { clearProgress, progress, say, short } from '../output.ts';
+import { deviceNamed } from '../work/device.ts';
 import { loadModel, type Model } from '../work/model.ts';
 import {
   cardFile,
@@ -29,6 +30,7 @@ const schema = options({
   seed: whole(0, 'seed of the noise', { min: 0, max: 2 ** 31 - 1 }),
   batch: whole(100, 'samples that are drawn at once', { min: 1 }),
   threads: whole(0, 'threads of ONNX Runtime; 0 for all cores', { min: 0, max: 256 }),
+  device: deviceOption,
 });
 const own: Group<typeof schema> = { where: 'search-levels', schema };
 
@@ -46,7 +48,7 @@ export function searchLevelsCommand(): Command {
     if (given['write']) await cardFile(spec);
     const calls = steps === 0 ? Math.max(2, model.card.levels?.length ?? 0) : steps;
     if (calls < 2) throw new InputError('steps: one call has one level, which is not searched; give at least 2');
-    const found = await search(model, { ...values, calls }, given['json'] === true);
+    const found = await search(model, { ...values, device: deviceNamed(values.device), calls }, given['json'] === true);
     const better = searched(found.after.measured) < searched(found.before.measured);
     if (given['write'] && better) await writeLevels(spec, model, found.after.levels);
     const written = given['write'] === true && better;

@@ -2,9 +2,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Split } from '../../data/dataset.ts';
 import { loadDataset } from '../../data/registry.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { nearest } from '../../engine/io/nearest.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
 import type { Loss } from '../../engine/train/loss.ts';
 import edmLoss from '../../losses/edm.ts';
 import { networkFamilies } from '../../models/index.ts';
@@ -12,10 +14,16 @@ import { type Flat, flatFacts, readConfig } from '../config.ts';
 import { addFlags, gather, kebab } from '../flags.ts';
 import { say } from '../output.ts';
 import { interruption, showRun } from '../show.ts';
+import { fused, withLora } from '../work/adapters.ts';
+import { computeOf } from '../work/device.ts';
 import { dryRun } from '../work/dry-run.ts';
+import { nullConditions } from '../work/feeds.ts';
 import { allMethods } from '../work/methods.ts';
-import { loadModel } from '../work/model.ts';
+import { loadModel, type Model } from '../work/model.ts';
 import { groupsOf, type Plan, planOf } from '../work/plan.ts';
+import { readPrompts, textTable, withNegative } from '../work/prompts.ts';
+import { latentSplit, teacherSplit } from '../work/rows.ts';
+import { TEACHER_DATA } from '../work/teacher-words.ts';
 import { type RunRequest, runTraining } from '../work/training.ts';
 
 type Kind = RunRequest['command'];
@@ -49,7 +57,11 @@ async function settingsOf(command: Command, loss: Loss, kind: Kind): Promise<Fla
   return file;
 }
 
-async function settled(command: Command, loss: Loss, kind: Kind): Promise<{ readonly plan: Plan; readonly own: Flat }> {
+async function settled(
+  command: Command,
+  loss: Loss,
+  kind: Kind,
+): Promise<{ readonly plan: Plan; readonly teacher: Model | null; readonly own: Flat }> {
   const file = await settingsOf(command, loss, kind);
   const given = command.opts() as Flat;
   const network = kind === 'train' ? String(given['network'] ?? file['network'] ?? DEFAULT_NETWORK) : null;
@@ -61,24 +73,70 @@ async function settled(command: Command, loss: Loss, kind: Kind): Promise<{ read
       `train: --${kebab(foreign)} is no option of the network ${network}; leave it out, or choose another network with --network`,
     );
   const { flat, own } = await gather(command, groups, OWN, file);
-  return { plan: planOf(loss, network, flat), own };
+  const loaded = kind === 'distill' && typeof own['teacher'] === 'string' ? await loadModel(own['teacher']) : null;
+  const teacher = loaded && (await asGiven(loaded, flat));
+  return { plan: planOf(loss, network, flat, teacher?.card), teacher, own };
 }
 
 async function execute(command: Command, loss: Loss, kind: Kind): Promise<void> {
-  const { plan, own } = await settled(command, loss, kind);
+  const { plan, teacher, own } = await settled(command, loss, kind);
   const { json, resume, dryRun: dry } = command.opts() as { json?: boolean; resume?: boolean; dryRun?: boolean };
-  const teacher = kind === 'distill' && typeof own['teacher'] === 'string' ? await loadModel(own['teacher']) : null;
   if (kind === 'distill' && !teacher)
     throw new InputError('distill: no teacher given; use --teacher with a run folder, a file or digit-teacher');
-  const start = kind === 'distill' && typeof own['start'] === 'string' ? await loadModel(own['start']) : null;
-  const { data, size, channels, skipBad } = plan.run;
-  const split = await loadDataset(data, { ...(size ? { size } : {}), ...(channels ? { channels: channels as 1 | 3 } : {}), skipBad });
+  const start = kind === 'distill' && typeof own['start'] === 'string' ? fused(await loadModel(own['start'])) : null;
+  const { data } = plan.run;
   const folder = folderOf(command, loss);
-  const request = { plan, command: kind, folder, split, teacher, start, resume: resume ?? false };
+  const onRows = data === TEACHER_DATA || teacher?.card.image !== undefined;
+  const split = await splitOf(plan, teacher);
+  const texts = teacher && (await textsOf(plan, teacher, dry ? null : folder, json ? () => {} : say));
+  const request = { plan, command: kind, folder, split, teacher, start, resume: resume ?? false, onRows, ...texts };
   if (dry) return showFacts(await dryRun(request), json ?? false);
   const result = await runTraining({ ...request, signal: interruption(), onEvent: showRun(plan.run.steps, json ?? false) });
   if (json) say(JSON.stringify({ kind: 'done', folder, step: result.step, seconds: result.seconds, finished: result.finished }));
   else say(`${result.finished ? 'done' : 'stopped'} at step ${result.step} after ${result.seconds.toFixed(0)} s: ${folder}`);
+}
+
+/** The teacher with what is added to it. */
+async function asGiven(teacher: Model, { negativePrompt = '', teacherLora = [], threads = 0, device = 'cpu' }: Flat): Promise<Model> {
+  const added = await withLora(teacher, teacherLora as readonly string[]);
+  return negativePrompt === ''
+    ? added
+    : withNegative(added, String(negativePrompt), computeOf({ threads: Number(threads), device: device as DeviceName }));
+}
+
+/** The data of a run; of a latent teacher images are encoded later. Errors: there is no teacher whose samples could be the data. */
+async function splitOf({ run: { data, size, channels, skipBad, teacherSamples } }: Plan, teacher: Model | null): Promise<Split> {
+  if (data === TEACHER_DATA) {
+    if (teacher) return teacherSplit(teacher, teacherSamples);
+    throw new InputError('data: teacher stands for samples of the teacher, but there is none; name a data set');
+  }
+  const [wide, side] = teacher?.card.image ?? [];
+  const shape = {
+    ...(size || side ? { size: size || side! } : {}),
+    ...(channels || wide ? { channels: (channels || wide) as 1 | 3 } : {}),
+  };
+  const split = await loadDataset(data, { ...shape, skipBad });
+  return teacher?.card.image ? latentSplit(teacher, split) : split;
+}
+
+/** What the teacher's texts are; without a folder they are not computed. Errors: prompts that a teacher does not take, or lacks. */
+async function textsOf(
+  { run }: Plan,
+  teacher: Model,
+  folder: string | null,
+  onNote: (text: string) => void,
+): Promise<Pick<RunRequest, 'texts' | 'prompts'>> {
+  const { card, weights, source } = teacher;
+  const { prompts } = run;
+  if (prompts === '' && !card.text) return {};
+  if (prompts === '')
+    throw new InputError(`prompts: ${source} is conditioned on texts; give a file with a prompt a line (--prompts prompts.txt)`);
+  const asked = await readPrompts(prompts);
+  const nulls = nullConditions(weights);
+  if (!card.text)
+    throw new InputError(`prompts: ${source} takes no texts${card.sample.classes > 0 ? ', but classes' : ''}; leave prompts out`);
+  const table = folder === null ? nulls : await textTable(teacher, asked, { cache: join(folder, 'texts'), ...computeOf(run), onNote });
+  return { texts: { table, nulls }, prompts: asked.length };
 }
 
 function showFacts(facts: Flat, json: boolean): void {

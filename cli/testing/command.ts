@@ -42,7 +42,7 @@ export async function attempt(...args: readonly string[]): Promise<Outcome> {
 }
 
 const root = packageRoot();
-const SOURCES = ['cli', 'data', 'engine', 'eval', 'losses', 'models', 'samplers'];
+const SOURCES = ['cli', 'data', 'engine', 'eval', 'losses', 'models', 'page', 'samplers', 'student'];
 
 function newest(folder: string): number {
   const times = readdirSync(folder, { withFileTypes: true, recursive: true })

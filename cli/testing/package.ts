@@ -5,8 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
-const PARTS = ['package.json', '.npmrc', 'README.md', 'LICENSE', 'artifacts', 'configs', 'docs', 'tsconfig.json', 'tsconfig.build.json'];
-const SOURCES = ['index.ts', 'engine', 'samplers', 'losses', 'models', 'data', 'eval', 'cli'];
+const PARTS = [
+  'package.json',
+  '.npmrc',
+  'README.md',
+  'LICENSE',
+  'artifacts',
+  'configs',
+  'docs',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'tsconfig.page.json',
+];
+const SOURCES = ['index.ts', 'engine', 'samplers', 'losses', 'models', 'data', 'eval', 'student', 'page', 'cli'];
 const isProduct = (path: string): boolean => !/[\\/](testing|scripts)$|\.test\.ts$/.test(path);
 
 /**
@@ -19,10 +30,8 @@ export function builtPackage(extra: Readonly<Record<string, string>> = {}): stri
   for (const [path, code] of Object.entries(extra)) writeFileSync(join(folder, path), code);
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
   try {
-    execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
-      cwd: folder,
-      stdio: 'pipe',
-    });
+    for (const config of ['tsconfig.build.json', 'tsconfig.page.json'])
+      execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config], { cwd: folder, stdio: 'pipe' });
   } catch (error) {
     throw new Error(`tsc: ${String((error as { stdout?: Buffer }).stdout)}`, { cause: error });
   }

@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { InputError } from '../../engine/io/errors.ts';
 import type { Form } from '../../engine/train/loss.ts';
 import type { SampleType } from '../../engine/train/network.ts';
+import type { Adapters } from '../../models/adapters.ts';
 import type { Route } from '../../models/experts.ts';
 
 /** What a weights file says of itself. */
@@ -30,6 +31,20 @@ export interface ModelCard {
   readonly licence: string;
   /** The teacher's name, for a student. */
   readonly teacher?: string;
+  /** Shape of the image that a sample stands for, where samples are latents of an autoencoder: the part `vae`. */
+  readonly image?: readonly number[];
+  /** How the conditions of a text are made by the parts `text_encoder` and `tokenizer`. */
+  readonly text?: TextRecipe;
+  /** Adapters among the weights, which are named as PEFT names them. */
+  readonly lora?: Adapters;
+  /** Folders beside the weights that hold the other parts of the pipeline. */
+  readonly parts?: readonly string[];
+}
+/** How a pipeline makes conditions of a text. */
+export interface TextRecipe {
+  readonly kind: 'clip' | 'clip-pair' | 't5';
+  /** Tokens of a text, with start, end and padding. */
+  readonly length: number;
 }
 
 const FORMAT = 1;
@@ -38,7 +53,12 @@ const cardSchema = z.object({
   format: z.literal(FORMAT),
   network: z.string(),
   networkOptions: z.record(z.string(), z.unknown()),
-  sample: z.object({ shape: z.array(z.int().min(1)).min(1), classes: count, scalars: z.array(z.string()).optional() }),
+  sample: z.object({
+    shape: z.array(z.int().min(1)).min(1),
+    classes: count,
+    scalars: z.array(z.string()).optional(),
+    conditions: z.record(z.string(), z.array(z.int().min(1))).optional(),
+  }),
   schedule: z.object({ sigmaMin: z.number(), sigmaMax: z.number(), rho: z.number() }),
   levels: z.array(z.number()).min(1).nullable(),
   noise: z.enum(['fresh', 'implied']).optional(),
@@ -60,6 +80,10 @@ const cardSchema = z.object({
   average: z.string().nullable(),
   licence: z.string(),
   teacher: z.string().optional(),
+  image: z.array(z.int().min(1)).length(3).optional(),
+  text: z.object({ kind: z.enum(['clip', 'clip-pair', 't5']), length: z.int().min(2) }).optional(),
+  lora: z.object({ rank: z.int().min(1), alpha: z.number(), targets: z.array(z.string()).min(1) }).optional(),
+  parts: z.array(z.string().regex(/^\w+$/)).optional(),
 });
 
 /**

@@ -1,6 +1,7 @@
 /** @file Draws samples at a measured pace. */
 import { InputError } from '../../engine/io/errors.ts';
-import { evenLabels } from './scores.ts';
+import type { ConditionTable } from '../../engine/train/conditions.ts';
+import { labelsInTurn } from '../../student/labels.ts';
 import type { Source } from './source.ts';
 
 export interface Drawn {
@@ -20,22 +21,27 @@ export interface Pace {
 }
 
 /** Classes of n samples: the given ones in turn; every class in turn where none are given. Errors: classes that the model does not have. */
-export function labelsFor(
+export const labelsFor = (
   { name, sample: { classes } }: Pick<Source, 'name' | 'sample'>,
   given: readonly number[],
   n: number,
-): Int32Array | null {
-  if (given.length === 0) return evenLabels(n, classes);
-  if (classes === 0) throw new InputError(`label: ${name} has no classes; leave --label out`);
-  const wrong = given.find((label) => label >= classes);
-  if (wrong !== undefined) throw new InputError(`label: ${wrong} is no class of ${name}; it has 0 to ${classes - 1}`);
-  return Int32Array.from({ length: n }, (_, i) => given[i % given.length]!);
+): Int32Array | null => labelsInTurn(name, classes, given, n);
+
+/** The conditions of prompts, which samples take in turn; none without prompts. Errors: a model that takes no texts. */
+export async function promptsFor(
+  { name, texts }: Pick<Source, 'name' | 'texts'>,
+  prompts: readonly string[],
+  onNote: (text: string) => void,
+): Promise<{ readonly conditions?: ConditionTable }> {
+  if (prompts.length === 0) return {};
+  if (!texts) throw new InputError(`prompt: ${name} takes no texts; leave prompts out`);
+  return { conditions: await texts(prompts, onNote) };
 }
 
 /** Draws n samples and tells how it goes on. */
 export async function drawSamples(
   { generator }: Pick<Source, 'generator'>,
-  { n, seed, labels }: { readonly n: number; readonly seed: number; readonly labels: Int32Array | null },
+  { n, seed, labels, conditions }: Pick<Drawn, 'n' | 'labels'> & { readonly seed: number; readonly conditions?: ConditionTable },
   onPace?: (pace: Pace) => void,
 ): Promise<Drawn> {
   const start = performance.now();
@@ -44,6 +50,7 @@ export async function drawSamples(
   const rate = (done: number): number => (first && done > first.done ? (done - first.done) / since(first.at) : done / since(start));
   const images = await generator.generate({
     labels,
+    ...(conditions ? { conditions } : {}),
     n,
     seed,
     onProgress(done) {

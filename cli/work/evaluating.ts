@@ -2,19 +2,21 @@
 import { availableParallelism } from 'node:os';
 import { InputError } from '../../engine/io/errors.ts';
 import { fromBigInt64, fromFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
-import { choice, options, whole } from '../../engine/train/options.ts';
-import { type EvaluationOptions, evaluatedAs, openEvaluation, type Scores } from '../../eval/evaluation.ts';
+import { options, text, whole } from '../../engine/train/options.ts';
+import { type EvaluationOptions, evaluatedAs, type Evaluation as Opened, openEvaluation, type Scores } from '../../eval/evaluation.ts';
 import type { Extraction } from '../../eval/features/extractor.ts';
-import { type ClassifiedData, classifiedData, shippedClassifiers } from '../../eval/features/shipped.ts';
+import { type ClassifiedData, shippedClassifiers } from '../../eval/features/shipped.ts';
+import { around, groupsOf, type Interval, jackknifeError, ofShare, without } from '../../eval/intervals.ts';
 import { openSpread } from '../../eval/manifold/pool.ts';
 import { openPool } from '../../eval/pool.ts';
+import { rowsOf } from '../../eval/rows.ts';
+import { throughPool } from '../../eval/through-pool.ts';
 
 export const evaluationOptions = options({
   n: whole(5000, 'samples; distances compare only at equal numbers', { min: 2 }),
-  reference: choice(
-    ['auto', ...classifiedData],
+  reference: text(
     'auto',
-    'real images that samples are compared with; auto: those that the model was trained on, digits for a folder',
+    'real images that samples are compared with: digits, fashion-mnist, or any set of images, features or statistics; auto: those that the model was trained on, digits for a folder',
   ),
   neighbours: whole(64, 'samples whose nearest training images are searched; 0 for none', { min: 0 }),
 });
@@ -46,6 +48,8 @@ export interface Evaluation {
   readonly scores: Scores;
   /** Of the samples: features [n, d] and logits [n, classes]. */
   readonly extraction: Extraction;
+  /** The same numbers with their intervals of about 95 %; those that were not measured are left out. */
+  readonly metrics: Readonly<Record<string, Interval & { readonly value: number }>>;
 }
 
 /** The reference that is meant by the option, for samples of a model of the data set `trainedOn` (empty: unknown). */
@@ -83,11 +87,43 @@ export async function evaluate({ reference, samples, neighbours, threads }: Eval
   });
   try {
     const scores = await evaluation.evaluate(samples);
-    return { scores, extraction: kept[0]! };
+    const extraction = kept[0]!;
+    return { scores, extraction, metrics: await withIntervals(evaluation, scores, extraction.features, samples.n) };
   } finally {
     await evaluation.close();
     await workers.close();
   }
+}
+
+/** Groups of samples that are left out in turn. */
+const GROUPS = 10;
+
+/** Of the distances by leaving out groups of the samples (the jackknife), of the shares Wilson's. */
+async function withIntervals(
+  { frechet, nReal }: Pick<Opened, 'frechet' | 'nReal'>,
+  scores: Scores,
+  features: Float32Array,
+  n: number,
+): Promise<Evaluation['metrics']> {
+  const d = features.length / n;
+  const parts = n < 2 * GROUPS ? [] : groupsOf(n, GROUPS, 0, 'frechet');
+  const apart: Scores['frechet'][] = [];
+  for (let g = 0; g < parts.length; g++) {
+    const rows = without(parts, g);
+    apart.push(await frechet(rowsOf(features, d, rows), rows.length));
+  }
+  const distance = (to: keyof Scores['frechet']) => {
+    const value = scores.frechet[to];
+    return { value, ...around(value, jackknifeError(apart.map((one) => one[to])), GROUPS - 1) };
+  };
+  const share = (name: string, value: number | null, of: number) => (value === null ? {} : { [name]: { value, ...ofShare(value, of) } });
+  return {
+    frechetHeldOut: distance('heldOut'),
+    frechetTraining: distance('training'),
+    ...share('precision', scores.precision, n),
+    ...share('recall', scores.recall, nReal),
+    ...share('classAccuracy', scores.classAccuracy, n),
+  };
 }
 
 /** Features, precision and recall by worker threads; their bits do not depend on how many there are. */
@@ -98,7 +134,7 @@ function openWorkers(
   const pool = openPool({ threads });
   const spread = openSpread({ threads });
   return {
-    extract: (images, n) => pool.features(images, n, shippedClassifiers[data].name),
+    extract: throughPool(pool, data),
     spread,
     async close() {
       await pool.close();

@@ -1,5 +1,5 @@
 /** @file An exported student is the student: the same samples for the same noise, for any batch, in [-1, 1], with its facts inside. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fromBinary } from '@bufbuild/protobuf';
@@ -11,7 +11,7 @@ import { float32, int64 } from '../../engine/run/runtime.ts';
 import type { Weights } from '../../engine/train/weights.ts';
 import { attempt } from '../testing/command.ts';
 import { tinyModel, writeTinyRun } from '../testing/tiny.ts';
-import { compareExport, expertsOnnx, studentOnnx, TOLERANCE } from './exporting.ts';
+import { compareExport, expertsOnnx, exportStudent, rounded, studentOnnx, TOLERANCE } from './exporting.ts';
 import { openGenerator, sampleNoise } from './generator.ts';
 import { openStudentFile } from './student-file.ts';
 
@@ -87,19 +87,41 @@ test('gives what the engine gives for the same noise and labels, clamped, at sev
   await file.close();
 });
 
+test.each(['int8', 'int4'] as const)(
+  '%s: the file is the student whose weights are rounded to blocks, and nearer to it than to the student itself',
+  async (storage) => {
+    const wide = tinyModel({ levels: [80], networkOptions: { ...student.card.networkOptions, channels: 32 } });
+    const [single, few] = [studentOnnx(wide, 'float32'), studentOnnx(wide, storage)];
+    expect(few.length).toBeLessThan((storage === 'int8' ? 0.4 : 0.3) * single.length);
+    const changed = await compareExport(wide, few, { threads: 1 });
+    const kept = await compareExport(rounded(wide, storage), few, { threads: 1 });
+    expect(kept.maxDifference).toBeLessThan(TOLERANCE.float32);
+    expect(changed.maxDifference).toBeGreaterThan(kept.maxDifference);
+    expect(changed.rmsDifference).toBeLessThan(changed.maxDifference);
+  },
+);
+
+test('weights beyond the limit lie in a file beside the model', async () => {
+  const path = join(folder, 'outside.onnx');
+  const wide = tinyModel({ levels: [80], networkOptions: { ...student.card.networkOptions, channels: 32 } });
+  await exportStudent(wide, path, 'float32', 1000);
+  expect((await stat(`${path}.data`)).size).toBeGreaterThan(1000);
+  expect((await compareExport(wide, path, { threads: 1 })).maxDifference).toBeLessThan(TOLERANCE.float32);
+});
+
 test('float16 halves the file; it is the student whose weights are rounded to float16', async () => {
   const wide = tinyModel({ levels: [80], networkOptions: { ...student.card.networkOptions, channels: 32 } });
   const [single, half] = [studentOnnx(wide, 'float32'), studentOnnx(wide, 'float16')];
   expect(half.length).toBeLessThan(0.6 * single.length);
   // Weights of at least 1,024 values are rounded.
-  const rounded = new Map(
+  const halved = new Map(
     [...wide.weights].map(([name, { shape, data }]) => [
       name,
       { shape, data: data.length < 1024 ? data : toFloat32(fromFloat32(data, shape, 'F16')) },
     ]),
   );
   const to = async (weights: Weights): Promise<number> => (await compareExport({ ...wide, weights }, half, { threads: 1 })).maxDifference;
-  expect(await to(rounded)).toBeLessThan(TOLERANCE.float32);
+  expect(await to(halved)).toBeLessThan(TOLERANCE.float32);
   expect(await to(wide.weights)).toBeGreaterThan(10 * TOLERANCE.float32);
 });
 
@@ -185,11 +207,14 @@ describe('the command', () => {
     const out = join(folder, 'student.onnx');
     const { code, stdout } = await attempt('export', run, '--out', out, '--json');
     expect(code).toBe(0);
-    const { maxDifference, ...facts } = JSON.parse(stdout) as { maxDifference: number };
+    const { maxDifference, rmsDifference, ...facts } = JSON.parse(stdout) as { maxDifference: number; rmsDifference: number };
     expect(facts).toEqual({ kind: 'export', out, storage: 'float32', samples: 8 });
     expect(maxDifference).toBeLessThan(TOLERANCE.float32);
+    expect(rmsDifference).toBeLessThanOrEqual(maxDifference);
     const half = await attempt('export', run, '--out', out, '--storage', 'float16');
     expect(half.stdout).toMatch(/weights in float16\); the largest difference from the engine in 8 samples is \d/);
+    const few = await attempt('export', run, '--out', out, '--storage', 'int4');
+    expect(few.stdout).toMatch(/weights in int4\); the largest difference from the engine in 8 samples is \d.*, the root mean square \d/);
     expect((await attempt('export', run, '--out', out, '--no-check')).stdout).not.toContain('difference');
   });
   test('refuses a teacher, and names that are no .onnx file', async () => {
@@ -202,8 +227,8 @@ describe('the command', () => {
     expect((await attempt('export', run, '--out', 'student.pb')).stderr).toBe(
       'error: out: student.pb does not end in .onnx; give a name that does\n',
     );
-    expect((await attempt('export', run, '--storage', 'int8')).stderr).toMatch(
-      /^error: option '--storage <type>' argument 'int8' is invalid\. Allowed choices are float32, float16\.\n$/,
+    expect((await attempt('export', run, '--storage', 'int2')).stderr).toMatch(
+      /^error: option '--storage <type>' argument 'int2' is invalid\. Allowed choices are float32, float16, int8, int4\.\n$/,
     );
   });
 });

@@ -1,27 +1,11 @@
 /** @file What sampling is fed with: noise as a function of seed, step, name and sample, and classes. */
-import { fillNormal, fillUniform, streamKey } from '../../engine/random/philox.ts';
 import { float32, type HostTensor } from '../../engine/run/runtime.ts';
+import { type ConditionTable, gatherRows } from '../../engine/train/conditions.ts';
+import type { SampleType } from '../../engine/train/network.ts';
+import type { Weights } from '../../engine/train/weights.ts';
+import { nullName } from '../../models/foreign/diffusers/family.ts';
 
-/**
- * The noise of a student's k-th call for samples `first`, `first` + 1, …: unit normal, shaped [count, …sample]. The first call starts from it; later
- * ones are made noisy with it. A finished student is fed the same, so that it gives the same samples.
- */
-export const sampleNoise = (shape: readonly number[], seed: number, k: number, first: number): HostTensor =>
-  sampleDraw('normal', k === 0 ? 'z' : 'fresh', shape, seed, k, first);
-
-/** What a sampler draws under a name at a step, counted from 1; shaped [count, …]. */
-export function sampleDraw(
-  kind: 'normal' | 'uniform',
-  name: string,
-  shape: readonly number[],
-  seed: number,
-  step: number,
-  first: number,
-): HostTensor {
-  const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-  (kind === 'normal' ? fillNormal : fillUniform)(data, streamKey(seed, step, `sample/${name}`), data.length / shape[0]!, first);
-  return float32(data, shape);
-}
+export { sampleDraw, sampleNoise } from '../../student/noise.ts';
 
 /** [count, classes] */
 export function oneHot(labels: ArrayLike<number>, first: number, count: number, classes: number): HostTensor {
@@ -29,3 +13,19 @@ export function oneHot(labels: ArrayLike<number>, first: number, count: number, 
   for (let i = 0; i < count; i++) data[i * classes + labels[first + i]!] = 1;
   return float32(data, [count, classes]);
 }
+
+/** The conditions of samples `first`, `first` + 1, … beside their classes: [count, …] each. */
+export function conditionFeeds(
+  { conditions = {} }: SampleType,
+  table: ConditionTable,
+  first: number,
+  count: number,
+): Record<string, HostTensor> {
+  const indices = Array.from({ length: count }, (_, i) => first + i);
+  return Object.fromEntries(
+    Object.entries(conditions).map(([name, shape]) => [name, float32(gatherRows(table, name, indices), [count, ...shape])]),
+  );
+}
+
+/** The null conditions that a model holds among its weights. */
+export const nullConditions = (weights: Weights): ConditionTable => ({ size: 1, row: (name) => weights.get(nullName(name))!.data });

@@ -41,6 +41,9 @@ const CASES = [
   ['edm-ncsnpp', 'no_labels'],
   ['edm-ncsnpp', 'soft_labels'],
   ['ve-ncsnpp', 'denoise'],
+  ['edm-adm', 'denoise'],
+  ['iddpm-adm', 'raw'],
+  ['iddpm-adm', 'denoise'],
 ] as const;
 test.skipIf(!CASES.every(([name]) => goldenPath(`edm/${name}.json`))).each(CASES)('%s %s agrees', async (name, which) => {
   const path = goldenPath(`edm/${name}.json`)!;
@@ -75,7 +78,7 @@ test.skipIf(!CASES.every(([name]) => goldenPath(`edm/${name}.json`))).each(CASES
 /** Names of the weights that train: all but filters and frequencies. */
 async function namesOf(path: string): Promise<{ readonly declared: readonly string[] }> {
   const { tensors } = await readSafetensors(weightsOf(path));
-  return { declared: [...tensors.keys()].filter((k) => !/resample_filter$|freqs$/.test(k)) };
+  return { declared: [...tensors.keys()].filter((k) => !/resample_filter$|freqs$|^u$/.test(k)) };
 }
 
 const path = goldenPath('edm/edm-ddpmpp.json');
@@ -144,14 +147,14 @@ describe.skipIf(!path)('files', () => {
     expect((error as Error).message).toMatch(/; and \d+ more$/);
   });
   test('a network that is not supported', async () => {
-    const adm = goldenPath('edm/edm-adm.json')!;
-    await expect(run([weightsOf(adm), '--network', adm])).rejects.toThrow(refused('EDMPrecond: model_type DhariwalUNet is not supported'));
+    const other = await write('other.json', '{"class": "EDMPrecond", "init_kwargs": {"model_type": "UNet"}}');
+    await expect(run([weightsOf(path!), '--network', other])).rejects.toThrow(refused('EDMPrecond: model_type UNet is not supported'));
   });
   test('files that are something else', async () => {
     const text = await write('notes.safetensors', 'these are no weights');
     await expect(run([text, '--network', path!])).rejects.toThrow(refused('notes.safetensors'));
     await expect(run([path!.replace('.json', '.pkl'), '--network', path!])).rejects.toThrow(
-      refused('edm-ddpmpp.pkl is no .safetensors file'),
+      refused('edm-ddpmpp.pkl says which network it is; leave --network out'),
     );
     await expect(run([weightsOf(path!), '--network', text])).rejects.toThrow(refused('notes.safetensors: is not JSON'));
     await expect(run([weightsOf(path!), '--network', join(folder, 'none.json')])).rejects.toThrow(
@@ -215,3 +218,31 @@ describe('a model that carries its own description', () => {
     expect([...tensors.keys()]).toEqual(expect.arrayContaining(['grad.x', 'grad.sigma', 'grad.class_labels']));
   });
 });
+
+const SNAPSHOTS = [
+  ['edm-ddpmpp', 'augmented'],
+  ['edm-ncsnpp', 'denoise'],
+  ['vp-ddpmpp', 'raw'],
+  ['iddpm-adm', 'denoise'],
+] as const;
+test.skipIf(!SNAPSHOTS.every(([name]) => goldenPath(`edm/${name}.pkl`))).each(SNAPSHOTS)(
+  'the snapshot %s.pkl gives the same as its weights and their description: %s',
+  async (name, which) => {
+    const path = goldenPath(`edm/${name}.json`)!;
+    const { facts, tensors } = await readGolden(path);
+    const { given } = filesOf(tensors, facts.cases.find((c) => c.name === which)!);
+    const files = ['in', 'pkl', 'both'].map((part) => join(folder, `${name}-${which}.${part}.safetensors`)) as [string, string, string];
+    await writeSafetensors(files[0], given);
+    const raw = which === 'raw' ? ['--raw'] : [];
+    const run = (model: readonly string[], output: string) =>
+      forwardCommand().parseAsync([...model, '--input', files[0], '--output', output, ...raw], { from: 'user' });
+    await run([goldenPath(`edm/${name}.pkl`)!], files[1]);
+    await run([weightsOf(path), '--network', path], files[2]);
+    const [a, b] = [(await readSafetensors(files[1])).tensors, (await readSafetensors(files[2])).tensors];
+    expect([...a.keys()].sort()).toEqual([...b.keys()].sort());
+    for (const [key, { bytes }] of a) expect([key, Buffer.compare(bytes, b.get(key)!.bytes)]).toEqual([key, 0]);
+    await expect(run([goldenPath(`edm/${name}.pkl`)!, '--network', path], files[1])).rejects.toThrow(
+      'says which network it is; leave --network out',
+    );
+  },
+);

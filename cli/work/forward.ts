@@ -7,11 +7,12 @@ import type { Tensor } from '../../engine/graph/tensor.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { fileFailure } from '../../engine/io/failures.ts';
 import { fromFloat32, readSafetensors, type StoredTensor, toFloat32 } from '../../engine/io/safetensors.ts';
-import { ortRuntime } from '../../engine/run/ort.ts';
+import { type DeviceName, deviceOf } from '../../engine/run/devices.ts';
 import { float32 } from '../../engine/run/runtime.ts';
 import type { Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { checkWeights, recordingScope, type Weights } from '../../engine/train/weights.ts';
 import { edmModel } from '../../models/edm.ts';
+import { loadEdm } from '../../models/foreign/edm-checkpoint.ts';
 import type { RawNetwork } from '../../models/precondition.ts';
 
 /** A network with its weights. */
@@ -21,6 +22,8 @@ export interface LoadedNetwork {
   readonly sample: SampleType;
   /** Length of its augmentation label; 0 without. */
   readonly augmentations: number;
+  /** What the network without preconditioning gives; as the sample where it is not said. */
+  readonly rawShape?: readonly number[];
   readonly weights: Weights;
   /** The denoiser and, where it is known, the network without preconditioning. */
   build(scope: Scope): { readonly network: Network; readonly raw?: RawNetwork };
@@ -30,6 +33,7 @@ export interface ForwardOptions {
   readonly raw?: boolean;
   /** Threads of the runtime; 0 = all cores. */
   readonly threads?: number;
+  readonly device?: DeviceName;
 }
 type Stored = ReadonlyMap<string, StoredTensor>;
 type Shape = readonly number[];
@@ -40,10 +44,17 @@ type Shape = readonly number[];
  */
 export async function readDescribedNetwork(weightsPath: string, networkPath: string): Promise<LoadedNetwork> {
   const { className, kwargs } = await readDescription(networkPath);
-  const { sample, options, build } = edmModel(className, kwargs);
+  const { sample, augmentations, rawShape, build } = edmModel(className, kwargs);
   const { tensors } = await readSafetensors(weightsPath);
   const weights = new Map([...tensors].map(([name, t]) => [name, { shape: t.shape, data: toFloat32(t) }]));
-  return { source: weightsPath, sample, augmentations: options.augmentations, weights, build };
+  return { source: weightsPath, sample, augmentations, rawShape, weights, build };
+}
+
+/** The network of a snapshot of NVlabs/edm or edm2 (.pkl). Errors as in `loadEdm`. */
+export async function readSnapshot(path: string): Promise<LoadedNetwork> {
+  const { source, model, weights } = await loadEdm(path);
+  const { sample, augmentations, rawShape, build } = model;
+  return { source, sample, augmentations, rawShape, weights, build };
 }
 
 async function readDescription(path: string): Promise<{ readonly className: string; readonly kwargs: Readonly<Record<string, unknown>> }> {
@@ -78,7 +89,7 @@ interface Role {
 }
 
 /** What a network takes, by name. */
-function rolesOf({ sample, augmentations }: LoadedNetwork, raw: boolean): Readonly<Record<string, Role>> {
+function rolesOf({ sample, augmentations, rawShape = sample.shape }: LoadedNetwork, raw: boolean): Readonly<Record<string, Role>> {
   const one = (...rest: Shape) => ({ shapes: (n: number) => [[n, ...rest]], required: false });
   const broadcast = sample.shape.map(() => 1);
   return {
@@ -88,7 +99,7 @@ function rolesOf({ sample, augmentations }: LoadedNetwork, raw: boolean): Readon
       : { sigma: { shapes: (n) => [[n], [1], [], [n, ...broadcast]], required: true } }),
     ...(sample.classes > 0 ? { class_labels: one(sample.classes) } : {}),
     ...(augmentations > 0 ? { augment_labels: one(augmentations) } : {}),
-    [`cotangent.${raw ? 'F' : 'D'}`]: one(...sample.shape),
+    [`cotangent.${raw ? 'F' : 'D'}`]: one(...(raw ? rawShape : sample.shape)),
   };
 }
 
@@ -115,7 +126,7 @@ function checkRoles(roles: Readonly<Record<string, Role>>, tensors: Stored): voi
 export async function forward(
   loaded: LoadedNetwork,
   tensors: Stored,
-  { raw = false, threads = 0 }: ForwardOptions = {},
+  { raw = false, threads = 0, device }: ForwardOptions = {},
 ): Promise<Map<string, StoredTensor>> {
   checkRoles(rolesOf(loaded, raw), tensors);
   const { scope, declared, tensors: parameters } = recordingScope('net');
@@ -133,7 +144,7 @@ export async function forward(
       )
     : [];
   const outputs = Object.fromEntries([[output, y], ...slopes.map((t, i) => [`grad.${wanted[i]![0]}`, t] as const)]);
-  const runtime = ortRuntime({ threads });
+  const runtime = deviceOf(device).runtime({ threads });
   const state = runtime.state(Object.fromEntries([...loaded.weights].map(([name, w]) => [`net/${name}`, float32(w.data, w.shape)])));
   const { program } = await runtime.compile({ program: { outputs, updates: new Map() } }, state);
   try {

@@ -110,7 +110,11 @@ describe('the command', { timeout: 180_000 }, () => {
     await refused('ect', ['--hybrid', run('dmd2')], /hybrid: .*dmd2 is a student; give a teacher, whose sampler leads to every level/);
     await refused('ect', ['--hybrid', run('grey')], /makes \[1,28,28\] with 10 classes, the teacher .*grey \[1,8,8\] with 10; give models/);
     await refused('dmd2', ['--hybrid', run('teacher')], /level 57\.59, where dmd2 did not train the student .*dmd2; it knows 80 alone/);
-    await refused('plain-ect', ['--hybrid', run('plain'), '--guidance', '2'], /^error: guidance: 2 needs a teacher with classes, which /);
+    await refused(
+      'plain-ect',
+      ['--hybrid', run('plain'), '--guidance', '2'],
+      /^error: guidance: 2 needs a teacher with classes or texts, which /,
+    );
     await refused('ect', ['--hybrid', run('teacher'), '--sampler', 'student'], /^error: sampler: student is not for teachers such as /);
   });
   test('without --hybrid everything is as it was', async () => {

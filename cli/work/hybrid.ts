@@ -1,11 +1,15 @@
 /** @file Hybrid sampling: the teacher makes the first steps, where the shape of a sample is decided, and the student goes on from the level that they lead to. */
+
 import { InputError } from '../../engine/io/errors.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
 import { options, real, text, whole } from '../../engine/train/options.ts';
 import { sampler as samplerByName } from '../../samplers/index.ts';
 import { type Flat, type Group, valuesOf } from '../config.ts';
+import { deviceNamed } from './device.ts';
 import { type Generator, inBatches } from './generator.ts';
+import { imageShape, openLatents } from './latents.ts';
 import { loadModel, type Model } from './model.ts';
-import { drawing, openSource, type Source } from './source.ts';
+import { drawing, openSource, type Source, textsFor } from './source.ts';
 import { type TeacherSampling, teacherSampling } from './teacher-sampling.ts';
 import { type TrainedLevels, trainedLevels } from './trained-levels.ts';
 import { evaluationsOf, openTrajectories } from './trajectory.ts';
@@ -36,11 +40,18 @@ async function openHybrid(spec: string, teacherSpec: string, flat: Flat): Promis
   const [student, teacher] = [await loadModel(spec), await loadModel(teacherSpec)];
   checkModels(student, teacher);
   const { hybridSteps, hybridLevel } = valuesOf(hybridGroup, flat);
-  const { batch, threads } = valuesOf(drawing, flat);
+  const { batch, threads, device: word } = valuesOf(drawing, flat);
+  const device = deviceNamed(word);
   const sampling = teacherSampling(teacher, flat);
   const halves = halvesOf(student, await trainedLevels(student), sampling.levels, { steps: hybridSteps, level: hybridLevel });
-  const generator = hybridGenerator({ ...sampling, teacher, student, halves, batch, threads });
-  return { name: spec, sample: student.card.sample, data: student.card.data, generator };
+  const generator = hybridGenerator({ ...sampling, teacher, student, halves, batch, threads, device });
+  return {
+    name: spec,
+    sample: { ...student.card.sample, shape: imageShape(student.card) },
+    texts: textsFor(student, { threads, device }),
+    data: student.card.data,
+    generator,
+  };
 }
 
 function checkModels(student: Model, teacher: Model): void {
@@ -103,27 +114,37 @@ interface HybridSettings extends Pick<TeacherSampling, 'sampler' | 'guidance' | 
   readonly halves: Halves;
   readonly batch: number;
   readonly threads: number;
+  readonly device?: DeviceName;
 }
 
 /** The teacher's steps from noise, then the student's calls. Guidance is the teacher's. */
 export function hybridGenerator(settings: HybridSettings): Generator {
-  const { teacher, student, sampler: solver, guidance, clip, threads } = settings;
+  const { teacher, student, sampler: solver, guidance, clip, threads, device } = settings;
+  const compute = { threads, ...(device ? { device } : {}) };
   const { upper, entry, lower } = settings.halves;
   const finisher = samplerByName('student', student.card.noise ? { noise: student.card.noise } : {});
-  const first = openTrajectories(teacher, solver, { guidance, clip, threads });
-  const second = openTrajectories(student, finisher, { threads });
+  const first = openTrajectories(teacher, solver, { guidance, clip, ...compute });
+  const second = openTrajectories(student, finisher, compute);
+  const latents = student.card.image ? openLatents(student, compute) : null;
   return {
     nfe: evaluationsOf(solver, upper, entry, guidance) + evaluationsOf(finisher, lower),
     sampler: `${solver.name} to ${short(entry)}, then student`,
     async generate(request) {
-      return inBatches(request, settings.batch, student, async (piece) => {
-        const { x } = await first.walk({ ...piece, levels: upper, end: entry });
-        return (await second.walk({ ...piece, levels: lower, start: x, made: upper.length })).x;
-      });
+      return inBatches(
+        request,
+        settings.batch,
+        student,
+        async (piece) => {
+          const { x } = await first.walk({ ...piece, levels: upper, end: entry });
+          return (await second.walk({ ...piece, levels: lower, start: x, made: upper.length })).x;
+        },
+        latents,
+      );
     },
     async close() {
       await first.close();
       await second.close();
+      await latents?.close();
     },
   };
 }

@@ -1,8 +1,11 @@
 /** @file What a teacher and a student take a sample for at each of their levels, from the same noise: a sheet of pictures, and the same in numbers. */
+
 import { toBytes } from '../../data/bytes.ts';
 import { grid } from '../../data/image.ts';
 import { InputError } from '../../engine/io/errors.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
 import { captioned, captionedShape, levelText } from './captions.ts';
+import { openLatents } from './latents.ts';
 import type { Model } from './model.ts';
 import { solverOf } from './solver.ts';
 import type { TeacherSampling } from './teacher-sampling.ts';
@@ -29,6 +32,7 @@ interface Noise {
   readonly n: number;
   readonly seed: number;
   readonly threads: number;
+  readonly device?: DeviceName;
 }
 
 /** A student as it is called. Errors: it is none, or of other samples than the teacher. */
@@ -52,11 +56,15 @@ export async function waysOf(models: readonly Inspected[], noise: Noise): Promis
 
 async function walksOf(
   { role, model, sampler, levels, guidance, clip }: Inspected,
-  { labels, n, seed, threads }: Noise,
+  { labels, n, seed, threads, device }: Noise,
 ): Promise<readonly Way[]> {
-  const trajectories = openTrajectories(model, sampler, { guidance, clip, threads });
+  const compute = { threads, ...(device ? { device } : {}) };
+  const trajectories = openTrajectories(model, sampler, { guidance, clip, ...compute });
+  const latents = model.card.image ? openLatents(model, compute) : null;
   try {
-    const { estimates } = await trajectories.walk({ levels, labels, seed, first: 0, count: n });
+    const walked = await trajectories.walk({ levels, labels, seed, first: 0, count: n });
+    const estimates: Float32Array[] = [];
+    for (const estimate of walked.estimates) estimates.push(latents ? await latents.decode(estimate) : estimate);
     const facts = { role, source: model.source, sampler: sampler.name, nfe: evaluationsOf(sampler, levels, 0, guidance), levels };
     const size = estimates[0]!.length / n;
     return Array.from({ length: n }, (_, i) => ({
@@ -66,6 +74,7 @@ async function walksOf(
     }));
   } finally {
     await trajectories.close();
+    await latents?.close();
   }
 }
 

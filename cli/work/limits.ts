@@ -2,25 +2,37 @@
 import { join } from 'node:path';
 import { packageRoot } from '../../data/artifacts.ts';
 import { InputError } from '../../engine/io/errors.ts';
-import { learnsFromPairs } from '../../engine/train/loss.ts';
+import { learnsFromPairs, scalarsOf } from '../../engine/train/loss.ts';
 import { facts } from '../../engine/train/options.ts';
 import { evaluatedAs } from '../../eval/evaluation.ts';
 import { classifiedData } from '../../eval/features/shipped.ts';
+import { nullName } from '../../models/foreign/diffusers/family.ts';
 import { type Flat, readConfig } from '../config.ts';
 import { kebab } from '../flags.ts';
-import { BUNDLED, type Model } from './model.ts';
+import { mayGuide } from './generator.ts';
+import { BUNDLED, type Model, networkNeeds } from './model.ts';
 import type { Plan } from './plan.ts';
 import type { RunRequest } from './run.ts';
 import { trainedLevels } from './trained-levels.ts';
 
 /** @throws InputError for the first thing that does not go together */
 export async function checkTogether({ plan, teacher }: RunRequest): Promise<void> {
+  checkPrecision(plan);
   checkPairs(plan);
   checkEvaluations(plan);
   if (!teacher) return;
+  checkClasses(plan, teacher);
+  checkTold(plan, teacher);
   checkGuidance(plan, teacher);
   checkLevels(plan, teacher);
   await checkDenoiser(teacher);
+}
+
+function checkPrecision({ run: { precision, device } }: Plan): void {
+  if (precision === 'bfloat16' && device === 'webgpu')
+    throw new InputError('precision: WebGPU has no bfloat16; take float16, where the adapter has it, or float32');
+  if (precision !== 'float32' && device === 'tfjs')
+    throw new InputError(`precision: TensorFlow.js computes in float32 here; leave --precision out, or take another --device`);
 }
 
 function checkPairs({ loss, run, options }: Plan): void {
@@ -45,12 +57,32 @@ const guidanceGiven = ({ loss, options }: Plan): readonly string[] =>
     .filter(({ name, type, initial }) => /guidance/i.test(name) && type === 'number' && options[name] !== initial)
     .map(({ name }) => name);
 
+function checkClasses({ loss }: Plan, { card, source }: Model): void {
+  if (loss.needsClasses && !mayGuide(card.sample))
+    throw new InputError(
+      `${loss.name}: learns how classes or texts guide the teacher, and ${source} has none; give a teacher that has, or take another method`,
+    );
+}
+
+/** Methods that tell their networks a further number need one that listens. */
+function checkTold({ loss }: Plan, { card, source }: Model): void {
+  const scalars = [...new Set(Object.keys(loss.players).flatMap((player) => scalarsOf(loss, player)))];
+  if (scalars.length === 0) return;
+  const { form: _form, ...plain } = card;
+  const names = [...networkNeeds({ ...plain, sample: { ...card.sample, scalars } })].map(({ name }) => name);
+  const unheard = scalars.find((scalar) => !names.some((name) => name.includes(`told.${scalar}.`) || name === nullName(scalar)));
+  if (unheard !== undefined)
+    throw new InputError(
+      `${loss.name}: tells the student the number ${unheard}, for which the network of ${source} has no input; take another method, such as dmd2`,
+    );
+}
+
 /** Methods that guide by default do without where there are no classes; who asks for it is told. */
 function checkGuidance(plan: Plan, { card, source }: Model): void {
-  const [name] = card.sample.classes === 0 ? guidanceGiven(plan) : [];
+  const [name] = mayGuide(card.sample) ? [] : guidanceGiven(plan);
   if (name !== undefined)
     throw new InputError(
-      `${plan.loss.name}.${name}: guidance needs a teacher with classes, which ${source} does not have; leave --${kebab(name)} out`,
+      `${plan.loss.name}.${name}: guidance needs a teacher with classes or texts, which ${source} does not have; leave --${kebab(name)} out`,
     );
 }
 
@@ -76,6 +108,12 @@ async function checkDenoiser(teacher: Model): Promise<void> {
 
 /** Configurations of the bundled teachers, which have no run folder. */
 const CONFIGS: Readonly<Record<string, string>> = { 'digit-teacher': 'digits-teacher.json', 'fashion-teacher': 'fashion-teacher.json' };
+
+/** What is known of a method in the precision that was asked for. Null where there is nothing. */
+export function fragility({ plan: { loss, run } }: RunRequest): string | null {
+  if (run.precision !== 'float16' || !loss.fragile) return null;
+  return `${loss.name} is known to diverge in float16; bfloat16 and float32 are what its authors use`;
+}
 
 /** What a run will do without having been told not to: guidance of a teacher that never learnt to speak without a label. Null where there is nothing. */
 export async function unheeded({ plan, teacher }: RunRequest): Promise<string | null> {

@@ -1,26 +1,32 @@
 /** @file Models on disk: weights with a card that says which network they belong to, in one safetensors file or a checkpoint. */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { artifactPath } from '../../data/artifacts.ts';
 import { input } from '../../engine/graph/ops/leaf.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { nearest } from '../../engine/io/nearest.ts';
 import { fromFloat32, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
 import { loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
-import type { Network, Scope } from '../../engine/train/network.ts';
+import type { Condition, Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { resolve } from '../../engine/train/options.ts';
 import { checkWeights, type Declaration, recordingScope, type Weights } from '../../engine/train/weights.ts';
+import { adaptedScope } from '../../models/adapters.ts';
 import { experts, together } from '../../models/experts.ts';
 import { networkFamily } from '../../models/index.ts';
 import { inForm } from '../../samplers/forms.ts';
+import { isStudentFolder } from '../../student/folder.ts';
+import { withLora } from './adapters.ts';
 import { checkCard, type ModelCard, parseCard } from './card.ts';
+import { openForeign, splitSpec } from './foreign.ts';
 
 export type { ModelCard } from './card.ts';
 export interface Model {
   readonly card: ModelCard;
   readonly weights: Weights;
   readonly source: string;
+  /** Where the other parts of its pipeline are, for a card with `parts`. */
+  readonly folder?: string;
 }
 /** What a checkpoint's meta holds for whoever loads it as a model: the players that it is made of, and its card. */
 export interface CheckpointMeta {
@@ -40,8 +46,8 @@ export const MODEL_FILE = 'model.safetensors';
 export function builderOf(card: ModelCard): (scope: Scope) => Network {
   const family = networkFamily(card.network);
   const options = resolve(card.network, family.options, card.networkOptions);
-  const build = (scope: Scope): Network => family.build(scope, options, card.sample);
-  const { experts: routes, form } = card;
+  const { experts: routes, form, lora } = card;
+  const build = (scope: Scope): Network => family.build(lora ? adaptedScope(scope, lora) : scope, options, card.sample);
   if (!routes) return (scope) => inForm(build(scope), form);
   return (scope) => inForm(experts(scope, build, routes), form);
 }
@@ -68,10 +74,25 @@ export async function saveModel(path: string, card: ModelCard, weights: Weights,
  * @throws InputError for anything else, a damaged file, or weights that do not fit the network
  */
 export async function loadModel(spec: string): Promise<Model> {
-  const place = await locate(spec);
+  const { path, options } = splitSpec(spec);
+  const foreign = Object.hasOwn(BUNDLED, spec) ? null : await openForeign(path, options);
+  if (foreign) return { ...(options.lora ? await withLora(foreign, options.lora) : foreign), source: spec };
+  const idle = Object.keys(options)[0];
+  if (idle)
+    throw new InputError(`model: ${path} is no network from elsewhere, so that nothing is to be said of its ${idle}; give ${path} alone`);
+  const place = await locate(path);
   const { card, weights } = place.kind === 'file' ? await readModelFile(place.path) : await readCheckpoint(place.path);
   checkWeights(`model: ${place.path}`, networkNeeds(card), weights);
-  return { card, weights, source: spec };
+  return { card, weights, source: spec, ...(card.parts ? { folder: await partsFolder(place, card.parts) } : {}) };
+}
+
+/** Where the parts of a model are: beside its file, or beside the checkpoints of its run. Errors: a part is missing. */
+async function partsFolder({ kind, path }: Place, parts: readonly string[]): Promise<string> {
+  const folder = kind === 'checkpoint' ? join(path, '..', '..') : dirname(path);
+  for (const part of parts)
+    if (!(await exists(join(folder, part))))
+      throw new InputError(`model: ${path} is a part of a pipeline, whose ${part} should be in ${folder}; copy the folder as a whole`);
+  return folder;
 }
 
 async function readModelFile(path: string): Promise<Omit<Model, 'source'>> {
@@ -123,9 +144,9 @@ async function locate(spec: string): Promise<Place> {
       `model: there is no ${spec}${near ? `; did you mean ${near}?` : ''}; give a run folder, a checkpoint, a .safetensors file or one of ${Object.keys(BUNDLED).join(', ')}`,
     );
   }
-  if (facts.isFile() && spec.endsWith('.onnx'))
+  if (facts.isFile() ? spec.endsWith('.onnx') : await isStudentFolder(spec))
     throw new InputError(
-      `model: ${spec} is a finished student, which can be sampled and evaluated only; give the run folder that it comes from`,
+      `model: ${spec} is a finished student, which can be sampled and evaluated only; give the run folder that it comes from${facts.isFile() ? `, or say of a denoiser what it predicts and on which schedule, such as ${spec}:kind=eps,schedule=vp` : ''}`,
     );
   if (facts.isFile()) return { kind: 'file', path: spec };
   // First: a player of a checkpoint may be called model too.
@@ -136,10 +157,15 @@ async function locate(spec: string): Promise<Place> {
   );
 }
 
+/** Inputs for what samples are conditioned on, by their names. */
+export const conditionOf = ({ classes, conditions = {} }: SampleType): Condition => ({
+  ...(classes > 0 ? { label: input('label', ['N', classes]) } : {}),
+  ...Object.fromEntries(Object.entries(conditions).map(([name, shape]) => [name, input(name, ['N', ...shape])])),
+});
+
 /** Names, shapes and starts of the weights that the network of a card asks for. */
 export function networkNeeds(card: ModelCard): Iterable<Declaration> {
   const { scope, declared: found } = recordingScope('model');
-  const label = card.sample.classes > 0 ? { label: input('label', ['N', card.sample.classes]) } : {};
-  builderOf(card)(scope).predict(input('x', ['N', ...card.sample.shape]), input('sigma', []), label);
+  builderOf(card)(scope).predict(input('x', ['N', ...card.sample.shape]), input('sigma', []), conditionOf(card.sample));
   return found.values();
 }

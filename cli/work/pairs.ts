@@ -2,11 +2,14 @@
  * @file Pairs of noise and the teacher's sample of it, made once and stored: samples and classes as tensors, the noise as the seed from which it
  * is made again.
  */
+
 import { InputError } from '../../engine/io/errors.ts';
 import { fromBigInt64, fromFloat32, readSafetensors, toBigInt64, toFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
 import { fillIndex, streamKey } from '../../engine/random/philox.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
 import type { SampleType } from '../../engine/train/network.ts';
 import type { Batch } from '../../engine/train/trainer.ts';
+import { deviceNamed } from './device.ts';
 import { drawSamples, type Pace } from './drawing.ts';
 import { openGenerator, sampleNoise } from './generator.ts';
 import type { Model } from './model.ts';
@@ -19,6 +22,7 @@ export interface PairsRequest {
   readonly guidance: number;
   readonly batch: number;
   readonly threads: number;
+  readonly device?: DeviceName | 'auto';
   readonly onPace?: (pace: Pace) => void;
 }
 
@@ -26,10 +30,11 @@ const KIND = 'onestep pairs 1';
 
 /** Draws pairs along the teacher's deterministic trajectory and writes them. Errors: a model that is no denoiser. */
 export async function makePairs(path: string, teacher: Model, request: PairsRequest): Promise<void> {
-  const { n, seed, steps, guidance, batch, threads, onPace } = request;
+  const { n, seed, steps, guidance, batch, threads, device: word = 'cpu', onPace } = request;
   const { sample, levels } = teacher.card;
   if (levels) throw new InputError(`pairs: ${teacher.source} is a student; give the teacher that it comes from`);
-  const generator = openGenerator(teacher, { sampler: 'heun', steps, guidance, batch, threads });
+  const device = deviceNamed(word);
+  const generator = openGenerator(teacher, { sampler: 'heun', steps, guidance, batch, threads, device, latents: true });
   try {
     const labels = evenLabels(n, sample.classes);
     const { images } = await drawSamples({ generator }, { n, seed, labels }, onPace);

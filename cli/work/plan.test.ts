@@ -5,6 +5,7 @@ import type { Loss } from '../../engine/train/loss.ts';
 import { facts } from '../../engine/train/options.ts';
 import dmd2 from '../../losses/dmd2.ts';
 import { allMethods } from './methods.ts';
+import { loadModel } from './model.ts';
 import { cutsOf, groupsOf, planOf } from './plan.ts';
 
 const loss = dmd2 as unknown as Loss;
@@ -22,6 +23,16 @@ test('one piece a thread, where they divide the batch', () => {
 test('parts to save memory are cut further', () => {
   expect(cuts({ batch: 64, parts: 4, threads: 2 })).toEqual({ parts: 8, beside: 2 });
   expect(cuts({ batch: 4, parts: 4, threads: 2 })).toEqual({ parts: 4, beside: 1 });
+});
+
+test('the deviation of the data is that of the teacher unless it is given', async () => {
+  const { card } = await loadModel('digit-teacher');
+  const other = { ...card, networkOptions: { ...card.networkOptions, sigmaData: 0.7 } };
+  expect(planOf(loss, null, {}).options['sigmaData']).toBe(0.5);
+  expect(planOf(loss, null, {}, other).options['sigmaData']).toBe(0.7);
+  expect(planOf(loss, null, { sigmaData: 0.6 }, other).options['sigmaData']).toBe(0.6);
+  // A network without such a scale says nothing of it.
+  expect(planOf(loss, null, {}, { ...card, networkOptions: {} }).options['sigmaData']).toBe(0.5);
 });
 
 test('what does not divide evenly is refused', () => {

@@ -1,4 +1,5 @@
 /** @file The main job: distils the bundled digit teacher into a one-step student, exports it, measures both and writes a report. Prints nothing. */
+
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -14,10 +15,11 @@ import { readLog } from '../../engine/train/logs.ts';
 import { frechetName, openEvaluation, type Scores } from '../../eval/evaluation.ts';
 import type { Chart } from '../../eval/report/chart.ts';
 import { renderReport } from '../../eval/report/html.ts';
+import { deviceNamed } from './device.ts';
 import { exportStudent } from './exporting.ts';
 import { openGenerator } from './generator.ts';
 import type { Model } from './model.ts';
-import type { Plan } from './plan.ts';
+import type { Plan, RunOptions } from './plan.ts';
 import { evenLabels } from './scores.ts';
 import { type RunEvent, type RunResult, runTraining } from './training.ts';
 
@@ -67,8 +69,13 @@ interface Drawn {
   readonly imagesPerSecond: number;
 }
 
-async function drawFrom(model: Model, n: number, seed: number, threads: number): Promise<Drawn> {
-  const generator = openGenerator(model, { threads });
+async function drawFrom(
+  model: Model,
+  n: number,
+  seed: number,
+  { threads, device }: Pick<RunOptions, 'threads' | 'device'>,
+): Promise<Drawn> {
+  const generator = openGenerator(model, { threads, device: deviceNamed(device) });
   const labels = evenLabels(n, model.card.sample.classes)!;
   await generator.generate({ labels, n: Math.min(n, 100), seed }); // compiles
   const start = performance.now();
@@ -117,12 +124,12 @@ export async function quickstart(request: QuickstartRequest): Promise<Metrics | 
   note(`measuring: ${request.samples} samples of the student`);
   const evaluation = await openEvaluation('digits');
   try {
-    const { seed, threads } = plan.run;
-    const student = await drawFrom(result.model, request.samples, seed, threads);
+    const { seed } = plan.run;
+    const student = await drawFrom(result.model, request.samples, seed, plan.run);
     const scores = await evaluation.evaluate({ images: student.images, n: request.samples, labels: student.labels });
     const stored = await teacherFeatures();
     const teacherDistance = await evaluation.frechet(stored.features, stored.n);
-    const shown = await drawFrom(teacher, COLUMNS, seed, threads);
+    const shown = await drawFrom(teacher, COLUMNS, seed, plan.run);
     const metrics = metricsOf(
       request,
       { ...result, seconds: await secondsOf(folder) },

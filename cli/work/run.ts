@@ -7,6 +7,7 @@ import type { StepReport } from '../../engine/train/trainer.ts';
 import type { Best } from './best-checkpoint.ts';
 import type { Model, ModelCard } from './model.ts';
 import type { Plan } from './plan.ts';
+import type { RunTexts } from './rows.ts';
 import type { Scores } from './scores.ts';
 
 /** What happens during a run, for whoever shows it. */
@@ -26,6 +27,12 @@ export interface RunRequest {
   readonly teacher: Model | null;
   /** Whose network and weights the trained players start from instead of the teacher's. */
   readonly start?: Model | null;
+  /** Samples are a teacher's own or latents, which are no bytes of `split`. */
+  readonly onRows?: boolean;
+  /** Texts that samples are conditioned on. */
+  readonly texts?: RunTexts;
+  /** How many prompts there are. */
+  readonly prompts?: number;
   readonly resume: boolean;
   readonly signal?: AbortSignal;
   onEvent?(event: RunEvent): void;
@@ -63,6 +70,7 @@ export function cardOf(request: RunRequest, at: { readonly step: number; readonl
         sample: teacher.card.sample,
         schedule: teacher.card.schedule,
         teacher: teacher.source,
+        ...pipelineOf(teacher.card),
       }
     : { network: plan.network!.name, networkOptions: plan.network!.options, sample: sampleOf(train), schedule: plan.schedule };
   const [player] = keptPlayers(request);
@@ -74,6 +82,7 @@ export function cardOf(request: RunRequest, at: { readonly step: number; readonl
     ...base,
     ...(scalars.length > 0 ? { sample: { ...base.sample, scalars } } : {}),
     ...(form ? { form } : {}),
+    ...(loraFor(plan) ?? {}),
     ...(experts ? { experts } : {}),
     ...(plan.loss.noise ? { noise: plan.loss.noise } : {}),
     levels: experts || player === 'student' ? levelsOf(plan.options) : null,
@@ -86,6 +95,18 @@ export function cardOf(request: RunRequest, at: { readonly step: number; readonl
     licence: `trained on ${train.name} (${train.licence})`,
   };
 }
+
+/** What is trained instead of the weights themselves. */
+export function loraFor({ run: { loraRank, loraAlpha, loraTargets } }: Plan): Pick<ModelCard, 'lora'> | null {
+  return loraRank > 0 ? { lora: { rank: loraRank, alpha: loraAlpha || loraRank, targets: loraTargets } } : null;
+}
+
+/** The parts of the teacher's pipeline, which are the student's too. */
+const pipelineOf = ({ image, text, parts }: ModelCard): Pick<ModelCard, 'image' | 'text' | 'parts'> => ({
+  ...(image ? { image } : {}),
+  ...(text ? { text } : {}),
+  ...(parts ? { parts } : {}),
+});
 
 /** Levels at which a method calls its student, by the names that methods give them; null where it has none and needs a sampler. */
 function levelsOf({ studentLevels, studentLevel }: Plan['options']): readonly number[] | null {

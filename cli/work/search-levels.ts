@@ -2,11 +2,13 @@
  * @file Noise levels of a student's calls, searched for the smallest distance of its samples to real ones. The first level stays; those after it are
  * found one at a time, each by a ternary search given the ones before. Song et al. 2023, arXiv:2303.01469, section 3 and algorithm 1.
  */
+
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toBytes } from '../../data/bytes.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { acquireLock } from '../../engine/io/lock.ts';
+import type { DeviceName } from '../../engine/run/devices.ts';
 import type { Evaluation } from '../../eval/evaluation.ts';
 import { inBatches } from './generator.ts';
 import { BUNDLED, MODEL_FILE, type Model, saveModel } from './model.ts';
@@ -74,6 +76,7 @@ export interface StudentSearch {
   /** Samples that are drawn at once. */
   readonly batch: number;
   readonly threads: number;
+  readonly device?: DeviceName;
   onTry?(tried: Tried<Distances>): void;
 }
 export interface FoundLevels {

@@ -56,7 +56,7 @@ export function levelsIn(method: Loss, options: Values, card: ModelCard): Traine
       const seen: Tensor[] = [];
       const specs = new Map<string, DrawSpec>();
       const { stage, scopes } = stageOf(loss, options, card, students, seen);
-      phase.terms(sceneOf(stage, scopes, makeDraw(SAMPLES, card.sample.classes, specs)));
+      phase.terms(sceneOf(stage, scopes, makeDraw(SAMPLES, card.sample, specs)));
       return valuesOf(seen, loss, options, [...specs.values()]);
     });
   const levels = distinct([...found, ...card.levels!]);

@@ -6,29 +6,34 @@ import { writeAtomic } from '../../engine/io/atomic.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { fileFailure } from '../../engine/io/failures.ts';
 import { acquireLock } from '../../engine/io/lock.ts';
-import { ortRuntime } from '../../engine/run/ort.ts';
+import { runtimeFor } from '../../engine/run/devices.ts';
+import type { Runtime } from '../../engine/run/runtime.ts';
 import { type LatestCheckpoint, latestCheckpoint, loadCheckpoint, loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
 import { openLogs } from '../../engine/train/logs.ts';
 import { learnsFromPairs, originOf, scalarsOf, shadowsOf } from '../../engine/train/loss.ts';
-import type { Network, Scope } from '../../engine/train/network.ts';
+import type { Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { trainedOf } from '../../engine/train/program.ts';
-import { Trainer } from '../../engine/train/trainer.ts';
+import { type Batch, Trainer } from '../../engine/train/trainer.ts';
 import { checkWeights } from '../../engine/train/weights.ts';
 import { discriminatorHead } from '../../models/discriminator.ts';
 import { levelHead } from '../../models/level-head.ts';
 import { karras } from '../../samplers/karras.ts';
+import { checkTargets, withFreshAdapters } from './adapters.ts';
 import { bestOf } from './best-checkpoint.ts';
 import { BetweenSteps } from './between-steps.ts';
-import { checkTogether, unheeded } from './limits.ts';
+import { computeOf } from './device.ts';
+import { copyParts } from './importing.ts';
+import { checkTogether, fragility, unheeded } from './limits.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
-import { cutsOf } from './plan.ts';
+import { cutsOf, type RunOptions } from './plan.ts';
+import { openRows, withDropout } from './rows.ts';
 import { cardOf, checkData, configOf, keptPlayers, type RunRequest, type RunResult } from './run.ts';
 
 export type { RunEvent, RunRequest, RunResult } from './run.ts';
 
-/** Compiles the trainer of a run. Errors: no teacher where the method needs one; a teacher that does not fit the data; settings that do not fit the network. */
-export async function makeTrainer(request: RunRequest): Promise<Trainer> {
+/** Compiles the trainer of a run; by default for ONNX Runtime. Errors: no teacher where the method needs one; a teacher that does not fit the data; settings that do not fit the network. */
+export async function makeTrainer(request: RunRequest, runtime?: Runtime): Promise<Trainer> {
   checkData(request);
   const { plan, split, teacher, start } = request;
   const players = Object.keys(plan.loss.players);
@@ -39,9 +44,11 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
   const card = cardOf(request, { step: 0, nimg: 0 });
   const cuts = cutsOf(plan.loss, plan.run);
   const moving = new Set([...trainedOf(plan.loss), ...Object.keys(shadowsOf(plan.loss))]);
+  if (card.lora) checkTargets((start ?? teacher)?.source ?? card.network, card.lora, (start ?? teacher)?.weights ?? new Map());
+  const { lora: _lora, ...whole } = card;
   const networks: Record<string, (scope: Scope) => Network> = Object.fromEntries(
     players.map((player) => {
-      const own = moving.has(player) || !teacher ? card : { ...card, ...networkOf(teacher) };
+      const own = moving.has(player) || !teacher ? card : { ...whole, ...networkOf(teacher) };
       return [player, builderOf(trainedAs(own, scalarsOf(plan.loss, player)))];
     }),
   );
@@ -60,6 +67,7 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
         sample: card.sample,
         schedule: karras(card.schedule),
         batch: plan.run.batch / cuts.parts,
+        recompute: plan.run.recompute === 'blocks',
       },
       steps: plan.run.steps,
       ...cuts,
@@ -69,9 +77,17 @@ export async function makeTrainer(request: RunRequest): Promise<Trainer> {
       clip: plan.clip,
       averages: Object.fromEntries(keptPlayers(request).map((player) => [player, plan.averages])),
       labels: split.train.labels,
+      together: togetherOf(plan.run, card.sample),
+      precision: plan.run.precision,
+      ...(request.texts ? { conditions: withDropout(request.texts, plan.run.textDropout) } : {}),
     },
-    ortRuntime(plan.run.threads ? { threads: plan.run.threads } : {}),
-    Object.fromEntries(starting.map((player) => [player, (moving.has(player) ? (start ?? teacher!) : teacher!).weights])),
+    runtime ?? runtimeFor(computeOf(plan.run)),
+    Object.fromEntries(
+      starting.map((player) => [
+        player,
+        moving.has(player) ? withFreshAdapters(card, (start ?? teacher!).weights, plan.run.seed, player) : teacher!.weights,
+      ]),
+    ),
   );
 }
 
@@ -106,11 +122,11 @@ async function locked(request: RunRequest): Promise<RunResult> {
   if (before && !resume) throw new InputError(`out: ${folder} already holds a run; continue it with --resume or choose another folder`);
   if (before) await checkMethod(before.path, request);
   tellOfData(request);
-  const note = await unheeded(request);
-  if (note) request.onEvent?.({ kind: 'note', text: note });
+  for (const note of [await unheeded(request), fragility(request)]) if (note) request.onEvent?.({ kind: 'note', text: note });
   const trainer = await makeTrainer(request);
   try {
     if (before) await restore(trainer, before, request);
+    if (request.teacher) await copyParts(request.teacher, folder);
     await writeAtomic(join(folder, 'config.json'), `${JSON.stringify(configOf(request), null, 2)}\n`);
     return await run(request, trainer);
   } finally {
@@ -118,31 +134,46 @@ async function locked(request: RunRequest): Promise<RunResult> {
   }
 }
 
+/** What steps that run in one go may be fed at once. */
+const MOST_BYTES = 256e6;
+/** Data and draws of a step, in samples of a batch. */
+const FED = 8;
+
+/** Steps between lines of the log run in one go on other devices than the CPU. */
+function togetherOf({ device, logEvery, batch }: RunOptions, { shape }: SampleType): number {
+  if (device === 'cpu') return 1;
+  const bytes = 4 * FED * batch * shape.reduce((n, d) => n * d, 1);
+  return Math.max(1, Math.min(logEvery, Math.floor(MOST_BYTES / bytes)));
+}
+
+/** Whether weights are looked at after a step. */
+const pausesAt = ({ checkpointEvery, sampleEvery, evaluateEvery, steps }: RunOptions, step: number): boolean =>
+  step === steps || [checkpointEvery, sampleEvery, evaluateEvery].some((every) => every > 0 && step % every === 0);
+
 /** Steps until the end or the signal. What was opened is closed again whatever happens. */
 async function run(request: RunRequest, trainer: Trainer): Promise<RunResult> {
-  const { plan, folder, split } = request;
+  const { plan, folder } = request;
   const { batch, seed, steps } = plan.run;
-  const { classes } = cardOf(request, trainer).sample;
   const logs = await openLogs(folder, { fromStep: trainer.step });
-  const batches = openBatches(split.train, { batchSize: batch, seed, flip: split.train.mayFlip });
+  const batches = await openSamples(request, trainer);
   const pairs = learnsFromPairs(plan.loss, plan.options) ? await openPairs(plan.run.pairs, cardOf(request, trainer).sample, seed) : null;
   const between = new BetweenSteps(request, trainer, logs, await bestOf(folder));
   const start = performance.now();
   try {
+    await between.catchUp();
     await trainer.run({
       until: steps,
       ...(request.signal ? { signal: request.signal } : {}),
       async batch(step) {
-        const { images, labels } = await batches.next(step);
         return {
-          images,
-          labels: labels && classes > 0 ? oneHotRows(labels, classes) : null,
+          ...(await batches.next(step)),
           ...(pairs ? { pairs: pairs.at(step, batch) } : {}),
         };
       },
       onStep: (report) => between.after(report),
+      pauses: (step) => pausesAt(plan.run, step),
     });
-    await between.save();
+    await between.finish();
     const { best } = between;
     if (best) request.onEvent?.({ kind: 'note', text: `best: step ${best.step}, distance ${best.distance.toPrecision(4)}, ${best.path}` });
     return {
@@ -158,6 +189,26 @@ async function run(request: RunRequest, trainer: Trainer): Promise<RunResult> {
     await logs.close();
     await batches.close();
   }
+}
+
+interface Samples {
+  next(step: number): Batch | Promise<Batch>;
+  close(): Promise<void>;
+}
+/** The batches of a run: bytes of the data set, or rows that are made of it or of the teacher. */
+async function openSamples(request: RunRequest, trainer: Trainer): Promise<Samples> {
+  const { plan, split, onRows } = request;
+  const { batch, seed } = plan.run;
+  if (onRows) return { ...(await openRows(request, trainer)), close: async () => {} };
+  const { classes } = cardOf(request, trainer).sample;
+  const batches = openBatches(split.train, { batchSize: batch, seed, flip: split.train.mayFlip });
+  return {
+    async next(step) {
+      const { images, labels } = await batches.next(step);
+      return { images, labels: labels && classes > 0 ? oneHotRows(labels, classes) : null };
+    },
+    close: () => batches.close(),
+  };
 }
 
 function tellOfData({ split: { train, heldOut }, onEvent }: RunRequest): void {

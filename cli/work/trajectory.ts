@@ -1,8 +1,9 @@
 /** @file Parts of a sampler's trajectory, walked on the host: from any sample at any level down to any other, with what the network makes of every state on the way. */
 import { input, leafOf } from '../../engine/graph/ops/leaf.ts';
 import { type Shape, type Tensor, topological } from '../../engine/graph/tensor.ts';
-import { ortRuntime } from '../../engine/run/ort.ts';
+import { type DeviceName, deviceOf } from '../../engine/run/devices.ts';
 import { type Executable, float32, type HostTensor, scalar } from '../../engine/run/runtime.ts';
+import type { ConditionTable } from '../../engine/train/conditions.ts';
 import type { Draw } from '../../engine/train/loss.ts';
 import type { Denoiser } from '../../engine/train/network.ts';
 import type { Place, Sampler } from '../../engine/train/sampler.ts';
@@ -10,8 +11,8 @@ import { constantScope } from '../../engine/train/weights.ts';
 import { clipped } from '../../samplers/clip.ts';
 import { guided } from '../../samplers/guidance.ts';
 import { numbersAt, placeOf } from '../../samplers/steps.ts';
-import { oneHot, sampleDraw, sampleNoise } from './feeds.ts';
-import { builderOf, type Model } from './model.ts';
+import { conditionFeeds, nullConditions, oneHot, sampleDraw, sampleNoise } from './feeds.ts';
+import { builderOf, conditionOf, type Model } from './model.ts';
 
 /** Samples `first`, `first` + 1, … on their way through some levels. */
 export interface Span {
@@ -24,6 +25,8 @@ export interface Span {
   /** Steps that were made before: what is drawn on the way differs from theirs. */
   readonly made?: number;
   readonly labels: ArrayLike<number> | null;
+  /** What else the samples are conditioned on, taken in turn; absent: the null condition. */
+  readonly conditions?: ConditionTable;
   readonly seed: number;
   readonly first: number;
   readonly count: number;
@@ -69,6 +72,7 @@ export interface TrajectoryOptions {
   /** Bound of the denoised sample at every step; 0, the default, for none. */
   readonly clip?: number;
   readonly threads?: number;
+  readonly device?: DeviceName;
 }
 /** A model and a sampler, each of whose steps is compiled when it is first needed. */
 export function openTrajectories(model: Model, solver: Sampler, options: TrajectoryOptions = {}): Trajectories {
@@ -85,11 +89,12 @@ export function openTrajectories(model: Model, solver: Sampler, options: Traject
   };
 }
 
-async function walk({ card }: Model, solver: Sampler, stepAt: StepAt, span: Span): Promise<Walked> {
+async function walk({ card, weights }: Model, solver: Sampler, stepAt: StepAt, span: Span): Promise<Walked> {
   const { levels, end = 0, made = 0, labels, seed, first, count } = span;
   const shape = [count, ...card.sample.shape];
   const start = float32(span.start ?? noiseAt(levels[0]!, shape, seed, first), shape);
   const label = labels ? oneHot(labels, first, count, card.sample.classes) : null;
+  const given = conditionFeeds(card.sample, span.conditions ?? nullConditions(weights), first, count);
   const estimates: Float32Array[] = [];
   let carry: Readonly<Record<string, HostTensor>> = {};
   for (const [i, sigma] of levels.entries()) {
@@ -97,6 +102,7 @@ async function walk({ card }: Model, solver: Sampler, stepAt: StepAt, span: Span
     const numbers = numbersAt(solver, levels, i, end);
     const step = await stepAt(placeOf(i, next, solver.opening), Object.keys(numbers));
     const feeds: Record<string, HostTensor> = {
+      ...given,
       'level/previous': scalar(levels[i - 1] ?? 0),
       'level/sigma': scalar(sigma),
       'level/next': scalar(next),
@@ -138,11 +144,11 @@ interface StepSettings extends TrajectoryOptions {
 async function compileStep(
   model: Model,
   solver: Sampler,
-  { place, numbers, guidance = 1, clip = 0, threads = 0 }: StepSettings,
+  { place, numbers, guidance = 1, clip = 0, threads = 0, device }: StepSettings,
 ): Promise<Step> {
   const { sample } = model.card;
   const network = builderOf(model.card)(constantScope(model.weights));
-  const condition = sample.classes > 0 ? { label: input('label', ['N', sample.classes]) } : {};
+  const condition = conditionOf(sample);
   const seen: Tensor[] = [];
   // What a sampler tells the network stands beside the null condition too.
   const said: Denoiser = (x, sigma, told = {}) =>
@@ -166,7 +172,7 @@ async function compileStep(
   // A sampler's first question is about the state that it starts from.
   const outputs = { ...state, [ESTIMATE]: seen[0]! };
   const used = new Set(topological(Object.values(outputs)).flatMap((node) => leafOf(node.outputs[0]!)?.label ?? []));
-  const runtime = ortRuntime(threads > 0 ? { threads } : {});
+  const runtime = deviceOf(device).runtime(threads > 0 ? { threads } : {});
   const { step } = await runtime.compile({ step: { outputs, updates: new Map() } }, runtime.state({}));
   return { executable: step!, draws: facts, carried: Object.keys(carried), used };
 }

@@ -1,0 +1,136 @@
+/** @file Which device is taken, and what is said where one does not work. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
+import { adapterTest, onAdapter } from '../../engine/testing/adapter.ts';
+import { attempt } from '../testing/command.ts';
+import { TINY_RUN } from '../testing/tiny.ts';
+import { chooseDevice, isSoftware, type Tried } from './device.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'onestep-device-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const tried = (name: Tried['name'], milliseconds: number | null, more: Partial<Tried> = {}): Tried => ({
+  name,
+  milliseconds,
+  failure: milliseconds === null ? 'no driver' : null,
+  software: false,
+  command: null,
+  ...more,
+});
+
+describe('auto', () => {
+  test('takes the fastest device that is worth it', () => {
+    const found = chooseDevice([tried('cpu', 30), tried('webgpu', 4), tried('cuda', 2)]);
+    expect(found).toEqual({ device: 'cuda', why: 'a trial took 2 ms there and 30 ms on the CPU' });
+  });
+  test('never takes an adapter in software, however fast', () => {
+    const found = chooseDevice([tried('cpu', 30), tried('webgpu', 1, { software: true }), tried('cuda', null)]);
+    expect(found).toEqual({ device: 'cpu', why: 'WebGPU has an adapter in software only; CUDA does not work here (no driver)' });
+  });
+  test('leaves out what is hardly faster than the CPU', () => {
+    expect(chooseDevice([tried('cpu', 30), tried('webgpu', 25)])).toEqual({
+      device: 'cpu',
+      why: 'WebGPU took 25 ms for a trial, the CPU 30 ms',
+    });
+  });
+});
+
+test('an adapter is in software where a driver of that kind is named, or where Linux has no device file', () => {
+  expect(isSoftware({ VK_ICD_FILENAMES: '/x/vk_swiftshader_icd.json' }, 'linux', ['renderD128'])).toBe(true);
+  expect(isSoftware({ VK_DRIVER_FILES: '/x/lvp_icd.json' }, 'linux', ['renderD128'])).toBe(true);
+  expect(isSoftware({}, 'linux', ['null', 'tty'])).toBe(true);
+  expect(isSoftware({}, 'linux', ['renderD128'])).toBe(false);
+  expect(isSoftware({}, 'linux', ['nvidia0'])).toBe(false);
+  expect(isSoftware({}, 'darwin', [])).toBe(false);
+});
+
+test('a word that is no device, and a device that does not work here, are one line each', async () => {
+  const wrong = await attempt('sample', 'digit-teacher', '--device', 'webgp');
+  expect(wrong).toMatchObject({
+    code: 2,
+    stderr: 'error: device: there is no webgp (did you mean webgpu?); there are auto, cpu, webgpu, cuda, tfjs\n',
+  });
+  const { code, stderr } = await attempt('sample', 'digit-teacher', '--device', 'cuda', '--out', join(folder, 'x.png'));
+  // Where CUDA does work, the samples are drawn.
+  if (code !== 0) expect([code, stderr]).toEqual([2, expect.stringMatching(/^error: device: CUDA does not work here: .*--device cpu\n$/)]);
+}, 60_000);
+
+/** Made at the first call. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  const made: { value?: Promise<T> } = {};
+  return () => (made.value ??= make());
+}
+
+const main = new URL('../main.ts', import.meta.url);
+async function cli(...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await onAdapter(main, args);
+  expect(code, stderr.slice(-1000)).toBe(0);
+  return `${stdout}${stderr}`;
+}
+
+const STEPS = 5;
+const trainWords = (device: string, to: string, ...more: readonly string[]): readonly string[] => {
+  const rest = ['--beside', '1', '--steps', String(STEPS), '--checkpoint-every', '3', '--device', device, '--out', join(folder, to)];
+  return ['train', ...TINY_RUN, ...rest, ...more];
+};
+const lossesOf = (run: string): number[] =>
+  readFileSync(join(folder, run, 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { terms: Record<string, number> }).terms['model/loss']!);
+const checkpointsOf = (run: string): string[] => readdirSync(join(folder, run, 'checkpoints')).sort();
+/** The same run on the CPU. */
+const onCpu = once(async () => {
+  expect((await attempt(...trainWords('cpu', 'cpu'))).code).toBe(0);
+  return lossesOf('cpu');
+});
+function expectCurve(own: readonly number[], other: readonly number[]): void {
+  expect(own.length).toBe(STEPS);
+  for (const [i, loss] of own.entries()) expect(loss).toBeCloseTo(other[i]!, 4);
+}
+
+adapterTest('a run on WebGPU is the run on the CPU: losses, checkpoints, samples', async () => {
+  const wanted = await onCpu();
+  expect(await cli(...trainWords('webgpu', 'webgpu'))).toContain(
+    'device: WebGPU (as asked for; its adapter is in software, slower than the CPU)',
+  );
+  expectCurve(lossesOf('webgpu'), wanted);
+  expect(checkpointsOf('webgpu')).toEqual(checkpointsOf('cpu'));
+  const sampled = (device: string): readonly string[] => [
+    ...['sample', join(folder, 'webgpu'), '--n', '4', '--steps', '3'],
+    ...['--device', device, '--out', join(folder, `${device}.safetensors`)],
+  ];
+  expect((await attempt(...sampled('cpu'))).code).toBe(0);
+  await cli(...sampled('webgpu'));
+  const [there, here] = await Promise.all(
+    ['cpu', 'webgpu'].map(async (device) =>
+      toFloat32((await readSafetensors(join(folder, `${device}.safetensors`))).tensors.get('images')!),
+    ),
+  );
+  expect(Math.max(...there!.map((v, i) => Math.abs(v - here![i]!)))).toBeLessThan(1e-3);
+  expect(Math.max(...here!.map(Math.abs))).toBeGreaterThan(0.1);
+});
+
+adapterTest('a lost adapter is one line, and the run goes on from its last checkpoint on the CPU', async () => {
+  const wanted = await onCpu();
+  const losing = new URL('../testing/losing.ts', import.meta.url);
+  const { code, stderr } = await onAdapter(losing, [join(folder, 'lost'), ...trainWords('webgpu', 'lost')]);
+  expect(code).toBe(2);
+  expect(stderr.trimEnd().split('\n').at(-1)).toMatch(
+    /^error: webgpu: the device failed while \w+ \w+.*: device lost; checkpoints are as they were: .*--device cpu$/,
+  );
+  expect(stderr).not.toContain('    at ');
+  expect(checkpointsOf('lost')).toEqual(checkpointsOf('cpu').slice(0, 1));
+  expect((await attempt(...trainWords('cpu', 'lost', '--resume'))).code).toBe(0);
+  expectCurve(lossesOf('lost'), wanted);
+  expect(checkpointsOf('lost')).toEqual(checkpointsOf('cpu'));
+});
+
+adapterTest('the doctor tells an adapter in software, which auto leaves alone', async () => {
+  const { devices, auto } = JSON.parse((await cli('doctor', '--json')).split('\n')[0]!) as { devices: Tried[]; auto: { device: string } };
+  expect(devices.find(({ name }) => name === 'webgpu')).toMatchObject({ failure: null, software: true });
+  expect(auto.device).not.toBe('webgpu');
+});
