@@ -69,9 +69,15 @@ export const peer = (name: string, script: string, args: readonly string[]): Pro
   startSide(name, python(), [path(`peers/${script}`), ...args]);
 
 /** The version of PyTorch that the interpreter has, or null. */
-export function torchVersion(): Promise<string | null> {
+export const torchVersion = (): Promise<string | null> => printed('import torch; print(torch.__version__)');
+
+/** Whether the interpreter has a module. */
+export const pythonHas = async (module: string): Promise<boolean> => (await printed(`import ${module}`)) !== null;
+
+/** What a line of Python prints, or null where it fails. */
+function printed(line: string): Promise<string | null> {
   return new Promise((resolve) => {
-    const child = spawn(python(), ['-c', 'import torch; print(torch.__version__)'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(python(), ['-c', line], { stdio: ['ignore', 'pipe', 'ignore'] });
     let out = '';
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk.toString();

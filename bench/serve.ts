@@ -1,6 +1,9 @@
 /** @file Our side of a benchmark, as a process of its own: answers each line on stdin with one line of JSON. `serve.ts WORK THREADS [FOLDER] [PROFILE]`. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { clipWork } from './work/clip.ts';
+import { frechetWork } from './work/frechet.ts';
+import { imagesWork } from './work/images.ts';
 import { methodWork } from './work/methods.ts';
 import { dmd2Stage, unetStage } from './work/stages.ts';
 import { studentWork } from './work/student.ts';
@@ -14,6 +17,9 @@ const works: Readonly<Record<string, () => Promise<Work>>> = {
   'unet-step': () => trainingWork({ stage: unetStage, threads, stepsPerRound: 1, folder, ...(profile ? { profile } : {}) }),
   'dmd2-cycle': () => trainingWork({ stage: dmd2Stage, threads, stepsPerRound: 5, folder, ...(profile ? { profile } : {}) }),
   'student-1': () => studentWork({ threads, batch: 1, folder }),
+  frechet: () => frechetWork(folder),
+  images: () => imagesWork(threads, folder),
+  clip: () => clipWork(threads, folder),
   'student-64': () => studentWork({ threads, batch: 64, folder }),
 };
 

@@ -53,7 +53,7 @@ const INTRODUCTION = `# Methods in the plane
 
 Made by \`npm run bench -- toys\` out of [toys.json](toys.json). A ring and a checkerboard of eight modes each; the teacher is their exact denoiser; student, fake score
 and heads are perceptrons of three layers. Modes are those found, of eight, in the worst seed: at least half of the share of samples that is theirs. Shares are the samples
-that are with a wrong mode, stray ones more than five standard deviations away from every mode (medians over seeds). The distance is the sliced Wasserstein-1 of 10,000 samples
+that are with a wrong mode, stray ones more than five standard deviations away from every mode (medians over seeds). The distance is the Wasserstein-1 of 10,000 samples
 of one step to as many true ones; the floor is that between two sets of true ones. Settings are the methods' own defaults, but for DMD2, which has those of
 \`losses/testing/planes.ts\`; nothing else was tuned.
 `;

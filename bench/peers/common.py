@@ -8,12 +8,16 @@ import numpy as np
 import torch
 
 
+# Where tensors live: cpu or cuda.
+DEVICE = os.environ.get("ONESTEP_TORCH_DEVICE", "cpu")
+
+
 def read_exchange(folder):
     """Tensors by name."""
     with open(os.path.join(folder, "tensors.json"), encoding="utf-8") as file:
         table = json.load(file)
     values = torch.from_numpy(np.fromfile(os.path.join(folder, "tensors.f32"), dtype=np.float32))
-    return {name: values[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]).clone() for name, t in table.items()}
+    return {name: values[t["offset"] : t["offset"] + t["size"]].reshape(t["shape"]).clone().to(DEVICE) for name, t in table.items()}
 
 
 def part(tensors, prefix):
@@ -29,7 +33,7 @@ class Draws:
 
     def get(self, step, name, make):
         value = self.given.get(f"{step}/{name}")
-        return make() if value is None else value
+        return make().to(DEVICE) if value is None else value
 
 
 def peak_megabytes():

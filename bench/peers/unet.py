@@ -1,6 +1,6 @@
 """The plain UNet of ../work/plain-unet.ts in PyTorch: one round is a training step. usage: unet.py FOLDER THREADS [eager|compile]"""
 import torch
-from common import Draws, arguments, parameters, part, read_exchange, serve
+from common import DEVICE, Draws, arguments, parameters, part, read_exchange, serve
 from torch import nn
 from torch.nn import functional as F
 
@@ -69,6 +69,7 @@ def main():
     tensors = read_exchange(folder)
     data, draws, net = tensors["data"], Draws(tensors), UNet()
     net.load_state_dict(part(tensors, "model/"))
+    net.to(DEVICE)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def loss_of(level, eps):

@@ -1,5 +1,6 @@
 /** @file The trainings of a stage: which method, with which options, from which weights, and how long they may take. */
 import type { Flat } from '../../cli/config.ts';
+import type { ModelCard } from '../../cli/work/card.ts';
 import { type Plan, planOf } from '../../cli/work/plan.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { didYouMean } from '../../engine/io/nearest.ts';
@@ -22,8 +23,10 @@ export interface Job {
   /** What the row is made with. */
   readonly settings: Flat;
 }
-/** SHA-256 of the files on which rows depend, by the names of the settings. */
-export type Sums = Readonly<Record<'teacher' | 'start', string>>;
+/** What all trainings start from: SHA-256 of the files, by the names of the settings, and what the teacher says of itself. */
+export interface Origins extends Readonly<Record<'teacher' | 'start', string>> {
+  readonly card: ModelCard | null;
+}
 
 const DEFAULT_BATCH = 64;
 /** Pictures during a training would cost time and are not kept. Every step is logged, so that its seconds are known where it is evaluated. */
@@ -38,7 +41,7 @@ interface Wanted {
 }
 
 /** Errors: settings that the method does not take. */
-export function jobOf(loss: Loss, settings: Settings, sums: Sums, { stage, id, seed, images, start }: Wanted): Job {
+export function jobOf(loss: Loss, settings: Settings, origins: Origins, { stage, id, seed, images, start }: Wanted): Job {
   const own = { ...settings.options, ...loss.recommended, ...settings.methods[loss.name], ...(stage === 'long' ? settings.long : {}) };
   const batch = Number(own['batch'] ?? DEFAULT_BATCH);
   const steps = Math.max(1, Math.round(images / batch));
@@ -46,7 +49,7 @@ export function jobOf(loss: Loss, settings: Settings, sums: Sums, { stage, id, s
   const { data, threads, pointSamples: evaluateSamples } = settings;
   const rest = { data, threads, seed, steps, batch, evaluateEvery, evaluateSamples, checkpointEvery: evaluateEvery };
   const options = { ...QUIET, ...own, ...rest };
-  const plan = planOf(loss, null, options);
+  const plan = planOf(loss, null, options, origins.card);
   const needsPairs = learnsFromPairs(loss, plan.options);
   const { samples, pairs, pairLevels } = settings;
   return {
@@ -62,8 +65,8 @@ export function jobOf(loss: Loss, settings: Settings, sums: Sums, { stage, id, s
       method: loss.name,
       ...plan.flat,
       samples,
-      teacher: sums.teacher,
-      ...(start ? { start: sums.start } : {}),
+      teacher: origins.teacher,
+      ...(start ? { start: origins.start } : {}),
       ...(needsPairs ? { pairs: `${pairs} of ${pairLevels} levels` } : {}),
     },
   };
@@ -82,21 +85,21 @@ export function chosenMethods(methods: readonly Loss[], only: readonly string[],
 }
 
 /** Every method once, all with the same student and as many images. */
-export const sweepJobs = (methods: readonly Loss[], settings: Settings, sums: Sums): Job[] =>
+export const sweepJobs = (methods: readonly Loss[], settings: Settings, origins: Origins): Job[] =>
   methods.map((loss) => {
     const { seed, images, start } = settings;
-    return jobOf(loss, settings, sums, { stage: 'sweep', id: loss.name, seed, images, start });
+    return jobOf(loss, settings, origins, { stage: 'sweep', id: loss.name, seed, images, start });
   });
 
 /** The best of the given rows with the teacher's own size. */
-export function longJobs(methods: readonly Loss[], sweep: readonly Row[], settings: Settings, sums: Sums): Job[] {
+export function longJobs(methods: readonly Loss[], sweep: readonly Row[], settings: Settings, origins: Origins): Job[] {
   const known = bestOf(sweep, settings.best).flatMap(({ id }) => methods.find(({ name }) => name === id) ?? []);
-  return known.map((loss) => longJob(loss, settings, sums, settings.seed));
+  return known.map((loss) => longJob(loss, settings, origins, settings.seed));
 }
 
-export function longJob(loss: Loss, settings: Settings, sums: Sums, seed: number): Job {
+export function longJob(loss: Loss, settings: Settings, origins: Origins, seed: number): Job {
   const id = seed === settings.seed ? loss.name : `${loss.name}-seed-${seed}`;
-  return jobOf(loss, settings, sums, { stage: 'long', id, seed, images: settings.longImages, start: '' });
+  return jobOf(loss, settings, origins, { stage: 'long', id, seed, images: settings.longImages, start: '' });
 }
 
 /** Rows with scores, the one nearest to the held-out images first. */
@@ -114,7 +117,7 @@ export function estimate(job: Job, row: Row | null, settings: Settings): number 
   if (isDone(row, job.settings)) return 0;
   const images = job.plan.run.steps * job.plan.run.batch;
   const pace = row?.training
-    ? row.training.images / row.training.seconds
+    ? (row.training.images / row.training.cpuSeconds) * settings.threads
     : job.stage === 'long'
       ? settings.longImagesPerSecond
       : settings.imagesPerSecond;

@@ -21,15 +21,15 @@ export interface Measured {
 /** A measurement during training. */
 export interface CurvePoint {
   readonly images: number;
-  readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly heldOut: number;
   readonly training: number;
 }
 export interface Training {
   readonly steps: number;
   readonly images: number;
-  /** Of training alone, evaluations apart. */
-  readonly seconds: number;
+  /** Processor time of training alone, evaluations apart: other work on the machine hardly changes it. */
+  readonly cpuSeconds: number;
   readonly parameters: number;
   /** On samples fewer than those of the row. */
   readonly curve: readonly CurvePoint[];
@@ -89,19 +89,33 @@ export const isDone = (row: Row | null, settings: Flat): boolean =>
 const isStep = (line: LogLine): line is StepLine => 'seconds' in line;
 
 /**
- * Seconds of training after each logged step, without evaluations: an interval between two lines of the log in which an evaluation lies counts
+ * The logged steps that an evaluation was made beside: those after its step, up to the first that was logged after it. Of evaluations in line that is the next.
+ */
+function besideEvaluations(log: readonly LogLine[]): ReadonlySet<number> {
+  const disturbed = new Set<number>();
+  for (const [at, line] of log.entries()) {
+    if (isStep(line)) continue;
+    const next = log.findIndex((other, i) => i > at && isStep(other));
+    const until = next === -1 ? log.length : next + 1;
+    for (const other of log.slice(0, until)) if (isStep(other) && other.step > line.step) disturbed.add(other.step);
+  }
+  return disturbed;
+}
+
+/**
+ * Core-seconds of training after each logged step, without evaluations: an interval between two lines of the log in which an evaluation lies counts
  * as long as the median of the others.
  */
 export function trainingSeconds(log: readonly LogLine[]): ReadonlyMap<number, number> {
   const steps = log.filter(isStep);
-  const evaluated = new Set(log.filter((line) => !isStep(line)).map(({ step }) => step));
+  const beside = besideEvaluations(log);
   const paces = steps.map((line, i) => {
     const before = steps[i - 1];
     return {
       step: line.step,
       steps: line.step - (before?.step ?? 0),
-      seconds: line.seconds - (before?.seconds ?? 0),
-      disturbed: evaluated.has(before?.step ?? -1),
+      seconds: line.cpuSeconds - (before?.cpuSeconds ?? 0),
+      disturbed: beside.has(line.step),
     };
   });
   const plain = paces.filter(({ disturbed }) => !disturbed).map(({ steps: n, seconds }) => seconds / n);
@@ -122,6 +136,6 @@ export function curveOf(log: readonly LogLine[], batch: number): CurvePoint[] {
     if (isStep(line)) return [];
     const { frechetHeldOut: heldOut, frechetTraining: training } = line.scores;
     if (typeof heldOut !== 'number' || typeof training !== 'number') return [];
-    return [{ images: line.step * batch, seconds: seconds.get(line.step) ?? 0, heldOut, training }];
+    return [{ images: line.step * batch, cpuSeconds: seconds.get(line.step) ?? 0, heldOut, training }];
   });
 }

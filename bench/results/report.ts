@@ -16,8 +16,11 @@ interface Rows {
   readonly long: readonly Row[];
 }
 
-/** Writes README.md, the curves and the grids into the folder of results. */
-export async function writeReport(folder: string, settings: Settings): Promise<void> {
+/**
+ * Writes README.md, the curves and the grids into the folder of results.
+ * @param methods names of all methods, so that the page can say which have no row yet
+ */
+export async function writeReport(folder: string, settings: Settings, methods: readonly string[]): Promise<void> {
   const rows: Rows = {
     reference: await readRows(folder, 'reference'),
     sweep: await readRows(folder, 'sweep'),
@@ -32,12 +35,12 @@ export async function writeReport(folder: string, settings: Settings): Promise<v
     if (sheet) await writeAtomic(join(folder, `${stage}-samples.png`), sheet);
     made.push(stage);
   }
-  await writeAtomic(join(folder, 'README.md'), `${pageOf(settings, rows, made).join('\n\n')}\n`);
+  await writeAtomic(join(folder, 'README.md'), `${pageOf(settings, rows, made, methods).join('\n\n')}\n`);
 }
 
 const AXES = {
   images: { x: 'images seen', of: ({ images }: CurvePoint) => images },
-  seconds: { x: 'seconds of training', of: ({ seconds }: CurvePoint) => seconds },
+  seconds: { x: 'core-seconds of training', of: ({ cpuSeconds }: CurvePoint) => cpuSeconds },
 } as const;
 
 function curves({ pointSamples }: Settings, rows: Rows, stage: 'sweep' | 'long', axis: keyof typeof AXES): string {
@@ -79,7 +82,7 @@ async function sheetOf(folder: string, { reference, ...rows }: Rows, stage: 'swe
 const cut = (strip: Uint8Array, column: number, columns: number, size: number): number[] =>
   Array.from({ length: size * size }, (_, i) => strip[(Math.floor(i / size) * columns + column) * size + (i % size)]!);
 
-function pageOf(settings: Settings, rows: Rows, made: readonly string[]): string[] {
+function pageOf(settings: Settings, rows: Rows, made: readonly string[], methods: readonly string[]): string[] {
   const { data, samples, images, longImages, seed } = settings;
   const metric = frechetName(evaluatedAs(data)!);
   const chapters: Readonly<Record<Exclude<Stage, 'reference'>, readonly string[]>> = {
@@ -98,14 +101,20 @@ function pageOf(settings: Settings, rows: Rows, made: readonly string[]): string
     ...made.flatMap((stage) => [
       ...chapters[stage as 'sweep' | 'long'],
       ...figures(stage as 'sweep' | 'long', rows, stage === 'sweep' ? rows.reference : []),
+      ...(stage === 'sweep' ? unmeasured(rows.sweep, methods) : []),
     ]),
   ];
+}
+
+function unmeasured(sweep: readonly Row[], methods: readonly string[]): string[] {
+  const missing = methods.filter((name) => !sweep.some(({ id }) => id === name));
+  return missing.length > 0 ? [`Not measured yet: ${missing.join(', ')}.`] : [];
 }
 
 const figures = (stage: 'sweep' | 'long', rows: Rows, references: readonly Row[]): string[] => [
   tableOf(references, rows[stage]),
   `![Distance against images seen](${stage}-images.svg)`,
-  `![Distance against seconds of training](${stage}-seconds.svg)`,
+  `![Distance against core-seconds of training](${stage}-seconds.svg)`,
   'Samples of every class from the same noise; the top row is real, the second the teacher:',
   `![Samples](${stage}-samples.png)`,
 ];

@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const SUMS = { teacher: 'aa', start: 'bb' };
+const ORIGINS = { teacher: 'aa', start: 'bb', card: null };
 const scores = (heldOut: number) => ({ heldOut, training: heldOut / 2, precision: 0.5, recall: 0.25, classAccuracy: 0.9 });
 const row = (id: string, more: Partial<Row> = {}): Row => ({
   stage: 'sweep',
@@ -38,7 +38,7 @@ const row = (id: string, more: Partial<Row> = {}): Row => ({
   samples: 100,
   scores: scores(1),
   few: null,
-  training: { steps: 10, images: 640, seconds: 8, parameters: 295_264, curve: [] },
+  training: { steps: 10, images: 640, cpuSeconds: 8, parameters: 295_264, curve: [] },
   failure: null,
   ...more,
 });
@@ -48,14 +48,14 @@ describe('settings', () => {
     const settings = await readSettings('configs/results.json');
     const chosen = chosenMethods(methods, [], settings);
     expect(chosen.map(({ name }) => name)).toEqual(methods.map(({ name }) => name).filter((name) => name !== 'edm'));
-    const jobs = sweepJobs(chosen, settings, SUMS);
+    const jobs = sweepJobs(chosen, settings, ORIGINS);
     for (const { plan } of jobs) expect(Math.abs(plan.run.steps * plan.run.batch - settings.images)).toBeLessThanOrEqual(plan.run.batch);
     expect(jobs.find(({ id }) => id === 'kd')!.needsPairs).toBe(true);
   });
 
   test('a method goes before its recommendation, that before the options of all', () => {
     const settings = settingsOf('test', { options: { lr: 1, beta1: 0.3, clip: 7 }, methods: { scm: { beta1: 0.4 } } });
-    const [job] = sweepJobs(chosenMethods(methods, ['scm'], settings), settings, SUMS);
+    const [job] = sweepJobs(chosenMethods(methods, ['scm'], settings), settings, ORIGINS);
     const recommended = methods.find(({ name }) => name === 'scm')!.recommended!;
     expect(job!.plan.flat).toMatchObject({ lr: recommended['lr'], beta1: 0.4, clip: 7 });
   });
@@ -71,25 +71,25 @@ describe('settings', () => {
 
 describe('jobs', () => {
   const settings = settingsOf('test', { images: 6400, longImages: 12_800, best: 1, imagesPerSecond: 64 });
-  const jobs = () => sweepJobs(chosenMethods(methods, ['ect', 'kd'], settings), settings, SUMS);
+  const jobs = () => sweepJobs(chosenMethods(methods, ['ect', 'kd'], settings), settings, ORIGINS);
 
   test('a row is made again for other weights, images or options, and where it failed; a done one takes no time', () => {
     const [ect] = jobs();
     const done = row('ect', { settings: ect!.settings });
     expect(isDone(done, ect!.settings)).toBe(true);
     expect(isDone({ ...done, failure: 'x' }, ect!.settings)).toBe(false);
-    expect(isDone(done, sweepJobs([ect!.loss], settings, { ...SUMS, teacher: 'cc' })[0]!.settings)).toBe(false);
-    expect(isDone(done, sweepJobs([ect!.loss], { ...settings, options: { clip: 3 } }, SUMS)[0]!.settings)).toBe(false);
+    expect(isDone(done, sweepJobs([ect!.loss], settings, { ...ORIGINS, teacher: 'cc' })[0]!.settings)).toBe(false);
+    expect(isDone(done, sweepJobs([ect!.loss], { ...settings, options: { clip: 3 } }, ORIGINS)[0]!.settings)).toBe(false);
     expect(estimate(ect!, done, settings)).toBe(0);
-    // 6,400 images at the 64 a second that are expected, or at the 80 that were measured with other settings; the rest is the same.
+    // 6,400 images at the 64 a second that are expected, or at the 160 that were measured with other settings, 80 a core; the rest is the same.
     const other = estimate(ect!, row('ect', { settings: { lr: 9 } }), settings);
-    expect(estimate(ect!, null, settings) - other).toBeCloseTo(100 - 80, 9);
+    expect(estimate(ect!, null, settings) - other).toBeCloseTo(100 - 40, 9);
   });
 
   test('the long runs are of the best row, from the teacher itself', () => {
     const rows = [row('kd', { scores: scores(3) }), row('ect', { scores: scores(2) }), row('scm', { scores: null, failure: 'x' })];
     expect(bestOf(rows).map(({ id }) => id)).toEqual(['ect', 'kd']);
-    const [job, ...more] = longJobs(methods, rows, settings, SUMS);
+    const [job, ...more] = longJobs(methods, rows, settings, ORIGINS);
     expect(more).toEqual([]);
     expect(job).toMatchObject({ id: 'ect', stage: 'long', start: '', plan: { run: { steps: 200, batch: 64 } } });
     expect(job!.settings).not.toHaveProperty('start');
@@ -105,7 +105,15 @@ describe('jobs', () => {
 });
 
 describe('records', () => {
-  const step = (n: number, seconds: number) => ({ step: n, nimg: 8 * n, seconds, terms: {}, rates: {}, skipped: 0 });
+  const step = (n: number, seconds: number) => ({
+    step: n,
+    nimg: 8 * n,
+    seconds: 2 * seconds,
+    cpuSeconds: seconds,
+    terms: {},
+    rates: {},
+    skipped: 0,
+  });
   const log = [
     step(1, 3),
     step(2, 4),
@@ -123,7 +131,15 @@ describe('records', () => {
       [3, 5],
       [4, 6],
     ]);
-    expect(curveOf(log, 8)).toEqual([{ images: 16, seconds: 4, heldOut: 9, training: 8 }]);
+    expect(curveOf(log, 8)).toEqual([{ images: 16, cpuSeconds: 4, heldOut: 9, training: 8 }]);
+  });
+
+  test('an evaluation beside the steps disturbs all of them, up to the first line after it', () => {
+    // It begins after step 2 and ends between 4 and 5; the plain intervals are those of 1, 2 and 6.
+    const beside = [step(1, 3), step(2, 4), step(3, 9), step(4, 14), { step: 2, scores: {} }, step(5, 20), step(6, 21)];
+    expect([...trainingSeconds(beside).values()]).toEqual([3, 4, 5, 6, 7, 8]);
+    // Evaluations whose number comes after the last step.
+    expect([...trainingSeconds([step(1, 1), step(2, 2), step(3, 8), { step: 2, scores: {} }]).values()]).toEqual([1, 2, 3]);
   });
 
   test('a row comes back with six digits of what was measured and all of its settings', async () => {
@@ -236,7 +252,7 @@ test.skipIf(!process.env['ONESTEP_PROOF'])(
     const said: string[] = [];
     const context = {
       settings,
-      sums: SUMS,
+      origins: ORIGINS,
       places: { results, work },
       methods: chosenMethods(methods, ['dmd2', 'kd'], settings),
       dry: false,
@@ -255,8 +271,10 @@ test.skipIf(!process.env['ONESTEP_PROOF'])(
     said.length = 0;
     await sweep({ ...context, methods: context.methods.filter(({ name }) => name === 'kd') });
     expect(said).toEqual(['sweep 1/1 kd: is there']);
-    await writeReport(results, settings);
-    expect(await readFile(join(results, 'README.md'), 'utf8')).toContain('| teacher, heun |');
+    await writeReport(results, settings, ['kd', 'sid', 'dmd2', 'ect']);
+    const page = await readFile(join(results, 'README.md'), 'utf8');
+    expect(page).toContain('| teacher, heun |');
+    expect(page).toContain('Not measured yet: sid, ect.');
     // Real digits, the teacher and one student, ten classes at twice their size.
     const { height } = await decodeRaw(join(results, 'sweep-samples.png'));
     expect(height).toBe(3 * (56 + 2) + 2);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { clock } from '../../cli/output.ts';
 import { allMethods } from '../../cli/work/methods.ts';
+import { loadModel } from '../../cli/work/model.ts';
 import { packageRoot } from '../../data/artifacts.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { heedSignals, Stopped } from './command.ts';
@@ -39,9 +40,13 @@ async function contextOf(values: Record<string, string | boolean | undefined>): 
   const places = { results: text('out') ?? join(packageRoot(), 'docs/results', data), work: text('work') ?? 'runs/results' };
   const folders = [places.work, ...['reference', 'sweep', 'long'].map((stage) => join(places.results, stage))];
   if (values['dry-run'] !== true) for (const folder of folders) await mkdir(folder, { recursive: true });
-  const sums = { teacher: await fileSum(settings.teacher), start: settings.start ? await fileSum(settings.start) : '' };
+  const origins = {
+    teacher: await fileSum(settings.teacher),
+    start: settings.start ? await fileSum(settings.start) : '',
+    card: (await loadModel(settings.teacher)).card,
+  };
   const methods = chosenMethods(await allMethods(), text('only')?.split(',') ?? [], settings);
-  return { settings, sums, places, methods, dry: values['dry-run'] === true, say };
+  return { settings, origins, places, methods, dry: values['dry-run'] === true, say };
 }
 
 const fileSum = (path: string): Promise<string> =>
@@ -66,7 +71,12 @@ async function main(): Promise<void> {
   let seconds = 0;
   if (wants('sweep')) seconds += await sweep(context);
   if (wants('long')) seconds += await long(context);
-  if (wants('report') && !context.dry) await writeReport(context.places.results, context.settings);
+  if (wants('report') && !context.dry)
+    await writeReport(
+      context.places.results,
+      context.settings,
+      chosenMethods(await allMethods(), [], context.settings).map(({ name }) => name),
+    );
   if (context.dry) say(`about ${clock(seconds)} in all`);
 }
 

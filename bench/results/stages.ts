@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { clock } from '../../cli/output.ts';
 import type { Loss } from '../../engine/train/loss.ts';
-import { bestOf, estimate, type Job, longJob, longJobs, type Sums, sweepJobs } from './jobs.ts';
+import { bestOf, estimate, type Job, longJob, longJobs, type Origins, sweepJobs } from './jobs.ts';
 import { isDone, type Row, readRow, readRows } from './record.ts';
 import { makeReference, missingReferences } from './references.ts';
 import type { Settings } from './settings.ts';
@@ -10,7 +10,7 @@ import { makeRow, type Places, pairsFile, sharedPairs } from './training.ts';
 
 export interface Context {
   readonly settings: Settings;
-  readonly sums: Sums;
+  readonly origins: Origins;
   readonly places: Places;
   readonly methods: readonly Loss[];
   /** Only tell what would be done. */
@@ -20,7 +20,7 @@ export interface Context {
 
 /** Makes the rows of jobs that are missing; a method that fails gets a row that says why, and the next one has its turn. */
 async function work(jobs: readonly Job[], context: Context): Promise<number> {
-  const { settings, sums, places, dry, say } = context;
+  const { settings, origins, places, dry, say } = context;
   let planned = pairSeconds(jobs, context);
   for (const [i, job] of jobs.entries()) {
     const before = await readRow(places.results, job);
@@ -36,7 +36,7 @@ async function work(jobs: readonly Job[], context: Context): Promise<number> {
         job,
         settings,
         places,
-        () => sharedPairs(settings, sums.teacher, places),
+        () => sharedPairs(settings, origins.teacher, places),
         (line) => say(`  ${line}`),
       );
       say(`  ${told(row)}`);
@@ -48,16 +48,16 @@ async function work(jobs: readonly Job[], context: Context): Promise<number> {
 const told = ({ failure, scores, training }: Row): string =>
   failure
     ? `failed: ${failure}`
-    : `${scores!.heldOut.toFixed(3)} held-out, ${scores!.training.toFixed(3)} training, ${clock(training!.seconds)} of training`;
+    : `${scores!.heldOut.toFixed(3)} held-out, ${scores!.training.toFixed(3)} training, ${Math.round(training!.cpuSeconds)} core-seconds of training`;
 
 /** Seconds that the pairs will take, where a job needs them and they are not there; Heun takes two evaluations a level, but one at the last. */
-function pairSeconds(jobs: readonly Job[], { settings, sums, places }: Context): number {
-  if (!jobs.some(({ needsPairs }) => needsPairs) || existsSync(pairsFile(settings, sums.teacher, places))) return 0;
+function pairSeconds(jobs: readonly Job[], { settings, origins, places }: Context): number {
+  if (!jobs.some(({ needsPairs }) => needsPairs) || existsSync(pairsFile(settings, origins.teacher, places))) return 0;
   return (settings.pairs * (2 * settings.pairLevels - 1)) / settings.teacherPerSecond;
 }
 
-async function references({ settings, sums, places, dry, say }: Context): Promise<number> {
-  const missing = await missingReferences(settings, sums.teacher, places);
+async function references({ settings, origins, places, dry, say }: Context): Promise<number> {
+  const missing = await missingReferences(settings, origins.teacher, places);
   const evaluations = settings.evaluations.reduce((sum, count) => sum + count, 0) * settings.samples;
   for (const planned of missing) {
     say(`reference ${planned.id}`);
@@ -69,17 +69,17 @@ async function references({ settings, sums, places, dry, say }: Context): Promis
 
 /** Seconds as in `sweep`. */
 export async function long(context: Context): Promise<number> {
-  const { methods, settings, sums, places, say } = context;
+  const { methods, settings, origins, places, say } = context;
   const sweep = (await readRows(places.results, 'sweep')).filter(({ id }) => methods.some(({ name }) => name === id));
-  const jobs = longJobs(methods, sweep, settings, sums);
+  const jobs = longJobs(methods, sweep, settings, origins);
   if (jobs.length === 0) say('long: the sweep has no rows yet, so that its best methods are not known');
   const planned = await work(jobs, context);
   const first = new Set(jobs.map(({ id }) => id));
   const [best] = bestOf((await readRows(places.results, 'long')).filter(({ id }) => first.has(id)));
   const loss = best && methods.find(({ name }) => name === best.id);
-  return loss ? planned + (await work([longJob(loss, settings, sums, settings.seed + 1)], context)) : planned;
+  return loss ? planned + (await work([longJob(loss, settings, origins, settings.seed + 1)], context)) : planned;
 }
 
 /** Rows of reference, then every method. @returns the seconds that were expected of what was missing */
 export const sweep = async (context: Context): Promise<number> =>
-  (await references(context)) + (await work(sweepJobs(context.methods, context.settings, context.sums), context));
+  (await references(context)) + (await work(sweepJobs(context.methods, context.settings, context.origins), context));

@@ -15,7 +15,7 @@ const COLUMNS = [
   'class accuracy',
   'network evaluations',
   'images of training',
-  'seconds of training',
+  'core-seconds of training',
   'parameters',
 ] as const;
 
@@ -32,7 +32,7 @@ function cells(row: Row): string[] {
     fixed(scores?.classAccuracy, 3),
     evaluations === null ? '' : String(evaluations),
     training ? thousands(training.images) : '',
-    training ? thousands(training.seconds) : '',
+    training ? thousands(training.cpuSeconds) : '',
     training ? `${(training.parameters / 1e6).toFixed(2)} M` : '',
   ];
 }

@@ -108,7 +108,7 @@ async function trainingOf({ plan: { run } }: Job, folder: string): Promise<Train
   return {
     steps: run.steps,
     images: run.steps * run.batch,
-    seconds: [...trainingSeconds(log).values()].at(-1) ?? 0,
+    cpuSeconds: [...trainingSeconds(log).values()].at(-1) ?? 0,
     parameters: [...weights.values()].reduce((sum, { data }) => sum + data.length, 0),
     curve: curveOf(log, run.batch),
   };

@@ -1,0 +1,68 @@
+/**
+ * @file Networks of real size with random weights: `npm run scale -- dit-xl|sd15|sdxl [FOLDER]` writes a checkpoint, imports it, and evaluates the denoiser
+ * once from weights that are mapped into memory, each in a process of its own whose largest resident size is printed. Linux alone.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
+import { availableParallelism, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SIZES } from './scale-sizes.ts';
+
+const [name = '', given] = process.argv.slice(2);
+const size = SIZES[name];
+if (!size) throw new Error(`usage: npm run scale -- ${Object.keys(SIZES).join('|')} [FOLDER]`);
+const folder = given ?? mkdtempSync(join(tmpdir(), `onestep-${name}-`));
+mkdirSync(folder, { recursive: true });
+
+const worker = fileURLToPath(new URL('scale-work.ts', import.meta.url));
+interface Ended {
+  readonly facts: Readonly<Record<string, unknown>>;
+  readonly peakMegabytes: number;
+  readonly seconds: number;
+}
+/** Runs a stage to its end. */
+function stage(what: string): { readonly pid: number; readonly ended: Promise<Ended> } {
+  const begin = performance.now();
+  const child = spawn(process.execPath, ['--import', 'tsx', worker, what, name, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let out = '';
+  let peak = 0;
+  child.stdout.on('data', (part: Buffer) => {
+    out += part.toString();
+  });
+  const timer = setInterval(() => {
+    try {
+      const [, kilobytes = '0'] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? [];
+      peak = Math.max(peak, Number(kilobytes) / 1024 ** 2);
+    } catch {
+      // it has ended
+    }
+  }, 50);
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('close', (code) => {
+      clearInterval(timer);
+      if (code !== 0) reject(new Error(`${what}: ended with code ${code}`));
+      else
+        resolve({
+          facts: JSON.parse(out.trim().split('\n').at(-1) ?? '{}'),
+          peakMegabytes: Math.round(peak * 1024),
+          seconds: Math.round((performance.now() - begin) / 100) / 10,
+        });
+    });
+  });
+  return { pid: child.pid!, ended };
+}
+
+const show = (what: string, value: unknown): void => console.log(`${what}: ${JSON.stringify(value)}`);
+show('machine', { cores: availableParallelism(), memoryMegabytes: Math.round(totalmem() / 1024 ** 2) });
+show('make', await stage('make').ended);
+const stored = statSync(join(folder, 'checkpoint', 'diffusion_pytorch_model.safetensors')).size / 1024 ** 2;
+const imported = await stage('import').ended;
+show('import', { ...imported, storedMegabytes: Math.round(stored), ratio: Math.round((100 * imported.peakMegabytes) / stored) / 100 });
+show('export', await stage('export').ended);
+show('evaluate', await stage('evaluate').ended);
+const [a, b] = await Promise.all([stage('share').ended, stage('share').ended]);
+show('two processes at once', {
+  proportional: [a.facts['proportionalMegabytes'], b.facts['proportionalMegabytes']],
+  resident: [a.facts['residentMegabytes'], b.facts['residentMegabytes']],
+});

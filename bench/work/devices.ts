@@ -1,0 +1,103 @@
+/** @file The ways in which a device runs training steps of the plain UNet: one by one, several in one go, with the state brought back after every step. */
+
+import { type DeviceName, deviceOf } from '../../engine/run/devices.ts';
+import type { Runtime, RuntimeOptions } from '../../engine/run/runtime.ts';
+import { optimizerOptions } from '../../engine/train/optimizer.ts';
+import { resolve } from '../../engine/train/options.ts';
+import { trainedOf } from '../../engine/train/program.ts';
+import { Trainer } from '../../engine/train/trainer.ts';
+import { unetStage } from './stages.ts';
+import { disturbed, fixedBatch } from './training.ts';
+
+export interface DeviceWork {
+  /** In a round. */
+  readonly steps: number;
+  round(): Promise<void>;
+  close(): Promise<void>;
+}
+export interface DeviceWay {
+  readonly device: DeviceName;
+  readonly name: string;
+  open(options: RuntimeOptions): Promise<DeviceWork>;
+}
+
+/** Steps that run in one go. */
+const TOGETHER = 4;
+
+const way = (device: DeviceName, name: string, together: number, given: RuntimeOptions = {}): DeviceWay => ({
+  device,
+  name,
+  open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together),
+});
+/** Steps in one go: inside one ONNX Loop on the CPU and on CUDA, handed over without waiting on WebGPU. */
+export const deviceWays = (names: readonly DeviceName[]): readonly DeviceWay[] =>
+  names.flatMap((device) => [
+    way(device, 'step by step', 1),
+    device === 'webgpu'
+      ? way(device, `${TOGETHER} steps in one go`, TOGETHER)
+      : way(device, `${TOGETHER} steps in one Loop`, TOGETHER, { loop: true }),
+    ...(device === 'webgpu'
+      ? [
+          {
+            device,
+            name: 'state through main memory',
+            open: (options: RuntimeOptions) => openWork(roundTrips(deviceOf(device).runtime(options)), 1),
+          },
+        ]
+      : []),
+  ]);
+
+/** The runtime with every value of the state brought back and put there again after each run, as without buffers on the device. */
+function roundTrips({ steps: _, ...runtime }: Runtime): Runtime {
+  return {
+    ...runtime,
+    async compile(programs, state) {
+      const compiled = await runtime.compile(programs, state);
+      const through = async (): Promise<void> => {
+        for (const name of state.names()) await state.write(name, await state.read(name));
+      };
+      return Object.fromEntries(
+        Object.entries(compiled).map(([name, one]) => [
+          name,
+          {
+            ...one,
+            async run(feeds, hold) {
+              const outputs = await one.run(feeds, hold);
+              await through();
+              return outputs;
+            },
+          } satisfies typeof one,
+        ]),
+      );
+    },
+  };
+}
+
+async function openWork(runtime: Runtime, together: number): Promise<DeviceWork> {
+  const stage = unetStage;
+  const batch = fixedBatch(stage);
+  const each = <T>(value: T): Record<string, T> => Object.fromEntries(trainedOf(stage.loss).map((player) => [player, value]));
+  const players = [...Object.keys(stage.cast.networks), ...Object.keys(stage.cast.heads)];
+  const trainer = await Trainer.create(
+    {
+      stage,
+      parts: 1,
+      seed: 1,
+      optimizers: each(resolve('adam', optimizerOptions, { kind: 'adam', weightDecay: 0 })),
+      rates: each(() => 1e-3),
+      clip: {},
+      averages: {},
+      labels: null,
+      together,
+    },
+    runtime,
+    Object.fromEntries(players.map((player) => [player, disturbed(player, stage)])),
+  );
+  return {
+    steps: together,
+    async round() {
+      await trainer.run({ until: trainer.step + together, batch: async () => batch, pauses: () => false });
+    },
+    close: () => trainer.close(),
+  };
+}
