@@ -41,7 +41,7 @@ x.noSuchMethod();
 frechetDistance(1, 2);
 `;
 const PROGRAM = `
-import { evaluate, input, loadDataset, openBatches, openPool } from 'onestep';
+import { evaluate, findExtractor, input, loadDataset, memoryImages, openBatches, openPool } from 'onestep';
 const x = input('x', [2]);
 const [y] = evaluate([x.mul(x).sum()], { x: [3, 4] });
 const { train } = await loadDataset('digits');
@@ -49,7 +49,9 @@ const batches = openBatches(train, { batchSize: 4, seed: 0, flip: false });
 const batch = await batches.next(0);
 await batches.close();
 const pool = openPool({ threads: 1 });
-const { features } = await pool.features(train.images.subarray(0, 2 * 784), 2, 'digit classifier');
+const two = memoryImages('two digits', { images: train.images.subarray(0, 2 * 784), n: 2, shape: [1, 28, 28] });
+const options = { resize: null, weights: null, acceptWeights: false, tap: null, scale: null, cache: 'cache' };
+const { features } = await pool.extract(two, await findExtractor('digits', options));
 await pool.close();
 console.log(JSON.stringify({ y: y.data[0], batch: batch.images.length, features: features.length }));
 `;
@@ -80,7 +82,14 @@ describe('installed from the tarball', () => {
     const files = readdirSync(own, { recursive: true, encoding: 'utf8' });
     expect(files.filter((file) => /\.test\.|(^|\/)(testing|scripts)(\/|$)/.test(file))).toEqual([]);
     expect(files.filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))).toEqual([]);
-    for (const needed of ['dist/cli/main.js', 'dist/data/batches.worker.js', 'dist/data/folder.worker.js', 'dist/eval/worker.js'])
+    for (const needed of [
+      'dist/cli/main.js',
+      'dist/page/main.js',
+      'dist/page/worker.js',
+      'dist/data/batches.worker.js',
+      'dist/data/folder.worker.js',
+      'dist/eval/worker.js',
+    ])
       expect(files).toContain(needed);
     for (const needed of ['artifacts/digits.br', 'artifacts/digits.LICENSE', 'configs/quickstart.json', 'README.md', 'LICENSE'])
       expect(files).toContain(needed);

@@ -25,13 +25,26 @@ const BUDGETS: Readonly<Record<string, string>> = {
   'npx onestep sample': DRAWING,
   'npx onestep sample digit-teacher': `${DRAWING} --steps 3`,
   'npx onestep evaluate': `${DRAWING} --neighbours 0`,
+  'npx onestep features': '--n 100 --workers 1',
   'npx onestep export': '',
+  'npx onestep page': '',
   'npx onestep inspect': '--n 1 --steps 3 --threads 1',
   'npx onestep search-levels': '--samples 20 --iterations 1 --threads 1',
+  'npx onestep report': '--samples 10 --threads 1',
+  'npx onestep benchmark configs/digits-benchmark.yaml --dry-run': '',
   'npm start': '--smoke --threads 1',
 };
-/** Commands that something else runs: .ci/run and pack.test.ts. */
-const ELSEWHERE = ['npm ci', 'npm run build', 'npm pack', 'ONNXRUNTIME_NODE_INSTALL=skip npm install ./onestep-0.1.0.tgz'];
+/** Commands that something else runs: .ci/run, pack.test.ts, and the tests of watch, which does not end, of benchmark, which takes minutes, and of forward, on files that others have. */
+const ELSEWHERE = [
+  'npm ci',
+  'npm run build',
+  'npm pack',
+  'ONNXRUNTIME_NODE_INSTALL=skip npm install ./onestep-0.1.0.tgz',
+  'npx onestep watch runs/student',
+  'npx onestep benchmark configs/digits-benchmark.yaml --out runs/digits-benchmark',
+  'npx onestep forward network-snapshot.pkl --input in.safetensors --output out.safetensors',
+  'npx onestep forward weights.safetensors --network network.json --input in.safetensors --output out.safetensors --raw',
+];
 
 const commandsOf = (name: string): string[] =>
   blocks(name, 'sh').flatMap((block) => block.split('\n').filter((line) => line.trim() !== ''));
@@ -47,7 +60,7 @@ beforeAll(() => {
   symlinkSync(join(built, 'configs'), join(folder, 'configs'));
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(built, join(folder, 'node_modules/onestep'));
-  symlinkSync(join(root, 'node_modules/onnxruntime-node'), join(folder, 'node_modules/onnxruntime-node'));
+  for (const name of ['onnxruntime-node', 'sharp']) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
 }, 120_000);
 afterAll(() => {
   for (const path of [built, folder]) if (path) rmSync(path, { recursive: true, force: true });
@@ -60,7 +73,9 @@ function run(command: string): Promise<Finished> {
     .sort((a, b) => b.length - a.length)[0]!;
   const words = `${command.replace(/^npx onestep|^npm start( --)?/, '')} ${BUDGETS[beginning]}`.trim().split(/\s+/);
   const first = command.startsWith('npm start') ? ['quickstart'] : [];
-  return finished(process.execPath, [join(built, 'dist/cli/main.js'), ...first, ...words.filter((w) => w !== '')], folder);
+  return finished(process.execPath, [join(built, 'dist/cli/main.js'), ...first, ...words.filter((w) => w !== '')], folder, {
+    ONESTEP_CACHE: join(folder, 'cache'),
+  });
 }
 
 describe('commands', { timeout: 180_000 }, () => {
@@ -105,6 +120,12 @@ describe('programs', { timeout: 180_000 }, () => {
     expect(exit, stderr).toBe(0);
     expect(stdout.trim().split('\n').at(-1)).toBe(`N,2 ${3 * 784}`);
   });
+  test('features of a pool, from a program', async () => {
+    writeFileSync(join(folder, 'pool.mjs'), blocks('docs/evaluation.md', 'js')[0]!);
+    const { code: exit, stdout, stderr } = await finished(process.execPath, ['pool.mjs'], folder);
+    expect(exit, stderr).toBe(0);
+    expect(stdout).toBe('100 64 digit classifier 6400\n');
+  });
   test('a student runs on onnxruntime-node alone', async () => {
     const [code] = blocks('docs/formats.md', 'js');
     expect(existsSync(join(folder, 'student.onnx'))).toBe(true);
@@ -115,6 +136,23 @@ describe('programs', { timeout: 180_000 }, () => {
     expect(low).toBeGreaterThanOrEqual(-1);
     expect(high).toBeLessThanOrEqual(1);
     expect(high).toBeGreaterThan(low!);
+  });
+});
+
+describe('deploying', { timeout: 60_000 }, () => {
+  test('the program for Node', async () => {
+    const [code] = blocks('docs/deploy.md', 'js');
+    writeFileSync(join(folder, 'deploy.mjs'), code!);
+    const { code: exit, stdout, stderr } = await finished(process.execPath, ['deploy.mjs'], folder);
+    expect(exit, stderr).toBe(0);
+    expect(stdout.trim().split('\n')).toEqual(['[ 1, 28, 28 ] 10 1', '4 of 6', '6 of 6', `${6 * 784} 3 7 3 7 3 7`]);
+    for (const name of ['student-0.png', 'student-1.png'])
+      expect([...readFileSync(join(folder, name)).subarray(1, 4)]).toEqual([...Buffer.from('PNG')]);
+  });
+  test('the program that an export leaves', async () => {
+    const { code, stdout, stderr } = await finished(process.execPath, ['student/student.mjs'], folder);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain('[ 4, 1, 28, 28 ]');
   });
 });
 

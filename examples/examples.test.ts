@@ -47,7 +47,7 @@ const checks: Readonly<Record<string, (lines: readonly string[]) => void>> = {
 };
 
 test('every example has a check', () => {
-  const found = readdirSync(import.meta.dirname).filter((file) => !file.endsWith('.test.ts'));
+  const found = readdirSync(import.meta.dirname).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'));
   expect(found.toSorted()).toEqual(
     Object.keys(checks)
       .map((name) => `${name}.ts`)
