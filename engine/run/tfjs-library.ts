@@ -1,0 +1,67 @@
+/** @file Finds TensorFlow.js among what is installed: with the native library on a GPU or on the CPU, else in WebAssembly, else in JavaScript alone. */
+import { InputError } from '../io/errors.ts';
+
+export type Tf = typeof import('@tensorflow/tfjs-core');
+/** A tensor of TensorFlow.js. */
+export type Value = import('@tensorflow/tfjs-core').Tensor;
+
+/** TensorFlow.js as it was found here. */
+export interface Library {
+  readonly tf: Tf;
+  /** Version and backend, and what was installed but did not load, for people. */
+  readonly words: string;
+}
+
+/** With kernels of their own; the first that loads is taken. */
+const NATIVE = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
+/** Backends of tfjs-core: WebAssembly has every kernel that programs use and is ten to sixty times as fast as JavaScript. */
+const PLAIN = ['wasm', 'cpu'] as const;
+export type PlainBackend = (typeof PLAIN)[number];
+
+/** What a package exports; null where it is not installed, an error where it is and does not load. */
+async function installed<T>(name: string): Promise<T | null> {
+  try {
+    const found = (await import(/* @vite-ignore */ name)) as { readonly default?: T };
+    return found.default ?? (found as T);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return null;
+    throw error;
+  }
+}
+
+/**
+ * TensorFlow.js with the best backend that is installed.
+ * @throws InputError where none is, in one line that says what to install
+ */
+export async function findLibrary(): Promise<Library> {
+  const broken: string[] = [];
+  for (const name of NATIVE) {
+    try {
+      const tf = await installed<Tf & { readonly version: Readonly<Record<string, string>> }>(name);
+      if (tf) return made(tf, name, tf.version['tfjs-node'] ?? tf.version_core, broken);
+    } catch (error) {
+      broken.push(`${name} does not load: ${(error as Error).message.split('\n')[0]}`);
+    }
+  }
+  for (const backend of PLAIN) {
+    const library = await plainLibrary(backend, broken);
+    if (library) return library;
+  }
+  throw new InputError(
+    `tfjs: TensorFlow.js is not installed; npm install @tensorflow/tfjs-node-gpu, or @tensorflow/tfjs-core and @tensorflow/tfjs-backend-wasm${broken.length > 0 ? ` (${broken.join('; ')})` : ''}`,
+  );
+}
+
+/** tfjs-core on one of its backends; null where either is not installed. */
+export async function plainLibrary(backend: PlainBackend, broken: readonly string[] = []): Promise<Library | null> {
+  const tf = await installed<Tf>('@tensorflow/tfjs-core');
+  if (!tf || !(await installed(`@tensorflow/tfjs-backend-${backend}`))) return null;
+  tf.enableProdMode(); // its greeting asks for another package on every start
+  return (await tf.setBackend(backend)) ? made(tf, '@tensorflow/tfjs-core', tf.version_core, broken) : null;
+}
+
+const made = (tf: Tf, name: string, version: string, broken: readonly string[]): Library => ({
+  tf,
+  words: [`${name} ${version}, backend ${tf.getBackend()}`, ...broken].join('; '),
+});
