@@ -18,10 +18,10 @@ const words = (name: string, version: string | null, failure: string | null): st
   `${name} ${version ?? ''}: ${failure === null ? 'works' : `does not work: ${failure}`}`;
 
 /** What a device does here, or what is missing for it. */
-function deviceLine({ name, title, failure, milliseconds, software, needs, command }: DeviceFacts): string {
+function deviceLine({ name, title, failure, milliseconds, software, words: means, needs, command }: DeviceFacts): string {
   const start = `--device ${name}: ${title}`;
   if (failure === null)
-    return `${start} trains and samples; a trial took ${short(milliseconds!)} ms${software ? '; the adapter is in software' : ''}`;
+    return `${start} trains and samples; a trial took ${short(milliseconds!)} ms${software ? '; the adapter is in software' : ''}${means === null ? '' : `; ${means}`}`;
   return `${start} does not work: ${failure}; it needs ${needs}${command ? `; add what is missing with: ${command}` : ''}`;
 }
 

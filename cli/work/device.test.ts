@@ -17,6 +17,7 @@ const tried = (name: Tried['name'], milliseconds: number | null, more: Partial<T
   milliseconds,
   failure: milliseconds === null ? 'no driver' : null,
   software: false,
+  words: null,
   command: null,
   ...more,
 });

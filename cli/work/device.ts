@@ -15,9 +15,14 @@ export interface Tried {
   readonly milliseconds: number | null;
   /** It computes on the CPU all the same. */
   readonly software: boolean;
+  /** What it computes with, where that is not the same on every machine. */
+  readonly words: string | null;
   /** Adds what is missing; null where no command does. */
   readonly command: string | null;
 }
+
+/** What the process that tries devices says of each. */
+type Answer = Pick<Tried, 'name' | 'failure' | 'milliseconds' | 'words'>;
 
 const PROBE_MILLISECONDS = 120_000;
 
@@ -41,17 +46,19 @@ export async function tryDevices(names: readonly DeviceName[] = deviceNames): Pr
       resolve({ output: stdout, late: error?.killed === true }),
     );
   });
-  const found = output.split('\n').flatMap((line) => (line ? [JSON.parse(line) as Pick<Tried, 'name' | 'failure' | 'milliseconds'>] : []));
+  const found = output.split('\n').flatMap((line) => (line ? [JSON.parse(line) as Answer] : []));
   return names.map((name) => {
-    const { failure, milliseconds } = found.find((one) => one.name === name) ?? {
+    const { failure, milliseconds, words } = found.find((one) => one.name === name) ?? {
       failure: late ? `nothing came of it within ${PROBE_MILLISECONDS / 1000} s` : 'the process that tried it crashed',
       milliseconds: null,
+      words: null,
     };
     return {
       name,
       failure: failure && wordsOf(failure),
       milliseconds,
       software: name === 'webgpu' && failure === null && isSoftware(),
+      words,
       command: failure === null ? null : (deviceOf(name).command[platform()] ?? null),
     };
   });
@@ -108,11 +115,12 @@ export function chooseDevice(tried: readonly Tried[]): Choice {
 export async function settleDevice(word: DeviceName | 'auto'): Promise<Choice> {
   if (word === 'auto') return chooseDevice(await tryDevices());
   const [tried] = await tryDevices([word]);
-  const { failure, command, software } = tried!;
+  const { failure, command, software, words } = tried!;
   const { title, needs } = deviceOf(word);
   if (failure !== null)
     throw new InputError(
       `device: ${title} does not work here: ${failure}; it needs ${needs}${command ? ` (${command})` : ''}; or take --device cpu`,
     );
-  return { device: word, why: software ? 'as asked for; its adapter is in software, slower than the CPU' : 'as asked for' };
+  const more = software ? 'its adapter is in software, slower than the CPU' : words;
+  return { device: word, why: more ? `as asked for; ${more}` : 'as asked for' };
 }

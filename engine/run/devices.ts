@@ -7,6 +7,8 @@ import { InputError } from '../io/errors.ts';
 import { loadModel, ortRuntime } from './ort.ts';
 import { webgpuRuntime } from './ort-webgpu.ts';
 import { type Executable, float32, type Runtime, type RuntimeOptions } from './runtime.ts';
+import { tfjsRuntime } from './tfjs.ts';
+import { findLibrary } from './tfjs-library.ts';
 
 export interface Device {
   /** As a person calls it. */
@@ -17,13 +19,16 @@ export interface Device {
   readonly command: Readonly<Partial<Record<NodeJS.Platform, string>>>;
   /** A device of its own, which `auto` may choose. */
   readonly accelerates: boolean;
+  /** What it computes with on this machine, for people, where that is not the same everywhere. */
+  readonly words?: () => Promise<string>;
   runtime(options: RuntimeOptions): Runtime;
   /** Loads a finished ONNX file. */
   load(model: string | Uint8Array, options: RuntimeOptions): Promise<Executable>;
 }
 
-function missing(): never {
-  throw new InputError('tfjs: this version has no runtime for it');
+/** Files are read by ONNX Runtime: TensorFlow.js computes graphs of ours. */
+async function noFiles(): Promise<never> {
+  throw new InputError('tfjs: runs models of a run folder, not finished ONNX files; take --device cpu, webgpu or cuda for those');
 }
 
 export const devices = {
@@ -53,11 +58,17 @@ export const devices = {
   },
   tfjs: {
     title: 'TensorFlow.js',
-    needs: 'a version of this package with a runtime for it',
-    command: {},
+    needs: '@tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, or @tensorflow/tfjs-core with @tensorflow/tfjs-backend-wasm',
+    command: Object.fromEntries(
+      (['linux', 'win32', 'darwin'] as const).map((system) => [
+        system,
+        `npm install @tensorflow/tfjs-node${system === 'darwin' ? '' : '-gpu'}`,
+      ]),
+    ),
     accelerates: false,
-    runtime: () => missing(),
-    load: async () => missing(),
+    words: async () => (await findLibrary()).words,
+    runtime: () => tfjsRuntime(),
+    load: noFiles,
   },
 } as const satisfies Readonly<Record<string, Device>>;
 

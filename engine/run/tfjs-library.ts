@@ -17,48 +17,52 @@ const NATIVE = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
 /** Backends of tfjs-core: WebAssembly has every kernel that programs use and is ten to sixty times as fast as JavaScript. */
 const PLAIN = ['wasm', 'cpu'] as const;
 export type PlainBackend = (typeof PLAIN)[number];
+const CORE = '@tensorflow/tfjs-core';
 
 /** What a package exports; null where it is not installed, an error where it is and does not load. */
-async function installed<T>(name: string): Promise<T | null> {
+export type Load = (name: string) => Promise<unknown>;
+const installed: Load = async (name) => {
   try {
-    const found = (await import(/* @vite-ignore */ name)) as { readonly default?: T };
-    return found.default ?? (found as T);
+    const found = (await import(/* @vite-ignore */ name)) as { readonly default?: unknown };
+    return found.default ?? found;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return null;
     throw error;
   }
-}
+};
 
 /**
  * TensorFlow.js with the best backend that is installed.
  * @throws InputError where none is, in one line that says what to install
  */
-export async function findLibrary(): Promise<Library> {
+export async function findLibrary(load: Load = installed): Promise<Library> {
   const broken: string[] = [];
   for (const name of NATIVE) {
     try {
-      const tf = await installed<Tf & { readonly version: Readonly<Record<string, string>> }>(name);
+      const tf = (await load(name)) as (Tf & { readonly version: Readonly<Record<string, string>> }) | null;
       if (tf) return made(tf, name, tf.version['tfjs-node'] ?? tf.version_core, broken);
     } catch (error) {
       broken.push(`${name} does not load: ${(error as Error).message.split('\n')[0]}`);
     }
   }
   for (const backend of PLAIN) {
-    const library = await plainLibrary(backend, broken);
+    const library = await plainLibrary(backend, load, broken);
     if (library) return library;
   }
-  throw new InputError(
-    `tfjs: TensorFlow.js is not installed; npm install @tensorflow/tfjs-node-gpu, or @tensorflow/tfjs-core and @tensorflow/tfjs-backend-wasm${broken.length > 0 ? ` (${broken.join('; ')})` : ''}`,
-  );
+  throw new InputError(['tfjs: TensorFlow.js is not installed', ...broken].join('; '));
 }
 
 /** tfjs-core on one of its backends; null where either is not installed. */
-export async function plainLibrary(backend: PlainBackend, broken: readonly string[] = []): Promise<Library | null> {
-  const tf = await installed<Tf>('@tensorflow/tfjs-core');
-  if (!tf || !(await installed(`@tensorflow/tfjs-backend-${backend}`))) return null;
+export async function plainLibrary(
+  backend: PlainBackend,
+  load: Load = installed,
+  broken: readonly string[] = [],
+): Promise<Library | null> {
+  const tf = (await load(CORE)) as Tf | null;
+  if (!tf || !(await load(`@tensorflow/tfjs-backend-${backend}`))) return null;
   tf.enableProdMode(); // its greeting asks for another package on every start
-  return (await tf.setBackend(backend)) ? made(tf, '@tensorflow/tfjs-core', tf.version_core, broken) : null;
+  return (await tf.setBackend(backend)) ? made(tf, CORE, tf.version_core, broken) : null;
 }
 
 const made = (tf: Tf, name: string, version: string, broken: readonly string[]): Library => ({
