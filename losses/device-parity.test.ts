@@ -1,6 +1,7 @@
 /** @file Whole training steps on WebGPU give what they give on the CPU: losses of every step, and the weights, moments and averages afterwards. */
-import { describe, expect } from 'vitest';
+import { describe } from 'vitest';
 import { adapterTest, answerOf } from '../engine/testing/adapter.ts';
+import { expectSameCurve } from './testing/same-curve.ts';
 import type { Curve } from './testing/tiny-runs.ts';
 
 const STEPS = 3;
@@ -12,17 +13,6 @@ const METHODS = {
 } as const;
 const script = new URL('./testing/parity.ts', import.meta.url);
 
-/**
- * Three steps in float32, whose sums are added in another order. Moments are sums of gradients, which agree to a few 1e-7 of their largest; Adam divides by
- * roots of the second ones, which are noise for weights that get next to no gradient: a few 1e-5 of the largest weight.
- */
-const CLOSE = { terms: 5e-5, weights: 2e-4, moments: 1e-5 } as const;
-
-const off = (actual: readonly number[], wanted: readonly number[]): number => {
-  const scale = Math.max(...wanted.map(Math.abs), 1e-30);
-  return Math.max(...wanted.map((v, i) => Math.abs(v - actual[i]!))) / scale;
-};
-
 describe.each(Object.entries(METHODS))('%s', (method, options) => {
   // What differs between UNets is compiled for every method and network by the test of placement: one method on a deep one will do.
   for (const network of [method === 'dmd2' ? 'song-unet' : 'small-unet', 'dit'])
@@ -33,15 +23,6 @@ describe.each(Object.entries(METHODS))('%s', (method, options) => {
         String(STEPS),
         JSON.stringify(options),
       ]);
-      expect([cpu.skipped, webgpu.skipped]).toEqual([0, 0]);
-      expect(webgpu.terms.map((step) => Object.keys(step))).toEqual(cpu.terms.map((step) => Object.keys(step)));
-      for (const [i, step] of cpu.terms.entries())
-        for (const [name, value] of Object.entries(step))
-          expect(Math.abs(webgpu.terms[i]![name]! - value), `step ${i + 1}: ${name} = ${value}`).toBeLessThan(
-            CLOSE.terms * Math.max(1e-2, Math.abs(value)),
-          );
-      expect(Object.keys(webgpu.weights)).toEqual(Object.keys(cpu.weights));
-      for (const [name, values] of Object.entries(cpu.weights))
-        expect(off(webgpu.weights[name]!, values), name).toBeLessThan(/\/[mv]$/.test(name) ? CLOSE.moments : CLOSE.weights);
+      expectSameCurve(webgpu, cpu);
     });
 });

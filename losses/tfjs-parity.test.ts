@@ -1,28 +1,20 @@
-/** @file Whole training steps of every method on TensorFlow.js give what they give on ONNX Runtime's CPU. */
-import { expect, test } from 'vitest';
+/** @file Whole training steps on TensorFlow.js give what they give on ONNX Runtime's CPU: of every method, and of every network. */
+import { describe, test } from 'vitest';
 import { ortRuntime } from '../engine/run/ort.ts';
 import { tfjsRuntime } from '../engine/run/tfjs.ts';
-import { methodNames, tinyCurve, tinyRun } from './testing/tiny-runs.ts';
+import { expectSameCurve } from './testing/same-curve.ts';
+import { methodNames, NETWORKS, type NetworkName, tinyCurve, tinyRun } from './testing/tiny-runs.ts';
 
 const STEPS = 3;
-test.each(methodNames)('%s', { timeout: 60_000 }, async (method) => {
-  const run = await tinyRun(method, 'small-unet', {}, STEPS);
-  const cpu = await tinyCurve(ortRuntime({ threads: 1 }), run, STEPS);
-  const t0 = performance.now();
-  const tfjs = await tinyCurve(tfjsRuntime(), run, STEPS);
-  console.log(method, cpu.seconds, tfjs.seconds, performance.now() - t0);
-  const off = (actual: readonly number[], wanted: readonly number[]): number => {
-    const scale = Math.max(...wanted.map(Math.abs), 1e-30);
-    return Math.max(...wanted.map((v, i) => Math.abs(v - actual[i]!))) / scale;
-  };
-  let [wt, ww, wm] = [0, 0, 0];
-  for (const [i, step] of cpu.terms.entries())
-    for (const [name, value] of Object.entries(step))
-      wt = Math.max(wt, Math.abs(tfjs.terms[i]![name]! - value) / Math.max(1e-2, Math.abs(value)));
-  for (const [name, values] of Object.entries(cpu.weights)) {
-    const o = off(tfjs.weights[name]!, values);
-    if (/\/[mv]$/.test(name)) wm = Math.max(wm, o);
-    else ww = Math.max(ww, o);
-  }
-  console.log(method, wt, ww, wm, cpu.skipped, tfjs.skipped);
+async function compare(method: string, network: NetworkName): Promise<void> {
+  const run = await tinyRun(method, network, {}, STEPS);
+  expectSameCurve(await tinyCurve(tfjsRuntime(), run, STEPS), await tinyCurve(ortRuntime({ threads: 1 }), run, STEPS));
+}
+
+describe('on small-unet', () => {
+  test.each(methodNames)('%s', (method) => compare(method, 'small-unet'));
+});
+/** Attention, normalisations and resizing of every kind, at the price of one network. */
+describe('edm', () => {
+  test.each(Object.keys(NETWORKS) as NetworkName[])('on %s', (network) => compare('edm', network));
 });

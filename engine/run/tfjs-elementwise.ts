@@ -22,21 +22,34 @@ const scalar = (tf: Tf, like: Value, value: number): Value => tf.scalar(value, l
 /** `y`, but x where x is not a number. */
 const keepNaN = (tf: Tf, x: Value, y: Value): Value => (x.dtype === 'float32' ? tf.where(tf.isNaN(x), x, y) : y);
 /** The larger or smaller one. WebAssembly drops a NaN of the second operand. */
-const extreme =
+export const extreme =
   (f: Binary): Binary =>
   (tf, a, b) => {
     const y = f(tf, a, b);
     return b.dtype === 'float32' ? keepNaN(tf, expanded(tf, b, y.shape), y) : y;
   };
 
-/** Whole numbers are divided towards zero; the kernel rounds down. */
+/** Whole numbers are divided here, towards zero: kernels round down, and take them for floats. */
 function divided(tf: Tf, a: Value, b: Value): Value {
   if (a.dtype !== 'int32') return tf.div(a, b);
-  const size = tf.floorDiv(tf.abs(a), tf.abs(b));
-  return tf.mul(size, tf.mul(tf.sign(a), tf.sign(b)));
+  const shape = tf.add(a, b).shape;
+  const [p, q] = [a, b].map((x) => expanded(tf, x, shape).dataSync()) as [Int32Array, Int32Array];
+  return tf.tensor(
+    p.map((v, i) => Math.trunc(v / q[i]!)),
+    shape,
+    'int32',
+  );
+}
+/** Kernels of one operand take whole numbers for floats too, and lose digits beyond 2²⁴. */
+const negative: Unary = (tf, x) => (x.dtype === 'int32' ? tf.sub(scalar(tf, x, 0), x) : tf.neg(x));
+const size: Unary = (tf, x) => (x.dtype === 'int32' ? tf.maximum(x, negative(tf, x)) : tf.abs(x));
+function sign(tf: Tf, x: Value): Value {
+  if (x.dtype !== 'int32') return keepNaN(tf, x, tf.sign(x));
+  const zero = scalar(tf, x, 0);
+  return tf.sub(tf.cast(tf.greater(x, zero), 'int32'), tf.cast(tf.less(x, zero), 'int32'));
 }
 
-/** Above it eˣ is no float32; ln(1 + eˣ) keeps its digits for large and small x. */
+/** ln(1 + eˣ) with all its digits for large and small x. */
 const softplus: Unary = (tf, x) => tf.add(tf.relu(x), tf.log1p(tf.exp(tf.neg(tf.abs(x)))));
 
 const cast: Kernel<{ readonly to: DType }> = ([x], { tf, attrs: { to } }) => {
@@ -76,7 +89,7 @@ export const elementwiseKernels = {
   maximum: binary(extreme((tf, a, b) => tf.maximum(a, b))),
   minimum: binary(extreme((tf, a, b) => tf.minimum(a, b))),
   atan2: binary((tf, a, b) => tf.atan2(a, b)),
-  neg: unary((tf, x) => tf.neg(x)),
+  neg: unary(negative),
   exp: unary((tf, x) => tf.exp(x)),
   log: unary((tf, x) => tf.log(x)),
   sqrt: unary((tf, x) => tf.sqrt(x)),
@@ -86,10 +99,10 @@ export const elementwiseKernels = {
   tanh: unary((tf, x) => tf.tanh(x)),
   sigmoid: unary((tf, x) => tf.sigmoid(x)),
   erf: unary((tf, x) => tf.erf(x)),
-  sign: unary((tf, x) => keepNaN(tf, x, tf.sign(x))),
+  sign: unary(sign),
   floor: unary((tf, x) => tf.floor(x)),
   round: unary((tf, x) => tf.round(x)),
-  abs: unary((tf, x) => tf.abs(x)),
+  abs: unary(size),
   relu: unary((tf, x) => tf.relu(x)),
   softplus: unary(softplus),
   gated,

@@ -32,19 +32,31 @@ export function runs(kinds: readonly unknown[]): readonly (readonly [number, num
   return starts.map((start, i) => [start, starts[i + 1] ?? kinds.length] as const);
 }
 
-/** Operands of elementwise arithmetic, with neighbouring axes that broadcast alike folded into one where there are too many. */
+const filled = (tf: Tf, x: Value, shape: Sizes): Value => tf.fill(shape as number[], 1, x.dtype as 'float32');
+/** x of the rank of `out` broadcast to it, one axis at a time: ranks never count. */
+const widened = (tf: Tf, x: Value, out: Sizes): Value =>
+  out.reduce((y, size, axis) => {
+    if (x.shape[axis] === size) return y;
+    return tf.mul(reshaped(tf, y, [sizeOf(out.slice(0, axis)), 1, sizeOf(x.shape.slice(axis))]), filled(tf, x, [1, size, 1]));
+  }, x);
+
+/**
+ * Operands of elementwise arithmetic in forms that kernels can broadcast. Where there are too many axes, neighbours that broadcast alike are folded;
+ * with too many left, each operand gets all values.
+ */
 export function aligned(tf: Tf, inputs: readonly Value[], out: Sizes): readonly Value[] {
   if (out.length <= MOST_AXES) return inputs;
-  const full = inputs.map(({ shape }) => [...Array<number>(out.length - shape.length).fill(1), ...shape]);
-  const kinds = out.map((d, axis) => full.map((shape) => Number(shape[axis] === d)).join());
-  const folded = runs(kinds);
-  return inputs.map((x, i) =>
-    reshaped(
-      tf,
-      x,
-      folded.map(([from, to]) => sizeOf(full[i]!.slice(from, to))),
-    ),
-  );
+  const wide = out.flatMap((size, axis) => (size === 1 ? [] : [axis]));
+  const shapes = inputs.map(({ shape }) => {
+    const full = [...Array<number>(out.length - shape.length).fill(1), ...shape];
+    return wide.map((axis) => full[axis]!);
+  });
+  const folded = runs(wide.map((_, i) => shapes.map((shape) => shape[i] === 1).join()));
+  const fold = (shape: Sizes): Sizes => folded.map(([from, to]) => sizeOf(shape.slice(from, to)));
+  const small = inputs.map((x, i) => reshaped(tf, x, fold(shapes[i]!)));
+  if (folded.length <= MOST_AXES) return small;
+  const all = fold(wide.map((axis) => out[axis]!));
+  return small.map((x) => reshaped(tf, widened(tf, x, all), [sizeOf(out)]));
 }
 
 /** x broadcast to a shape. A product with ones is a hundred times as fast as the kernel that repeats values. */
@@ -52,7 +64,7 @@ export function expanded(tf: Tf, x: Value, shape: Sizes): Value {
   if (x.shape.join() === shape.join()) return x;
   if (x.size === sizeOf(shape)) return reshaped(tf, x, shape);
   if (x.dtype === 'bool') return tf.cast(expanded(tf, tf.cast(x, 'float32'), shape), 'bool');
-  const [from, like] = aligned(tf, [x, tf.fill(shape as number[], 1, x.dtype as 'float32')], shape) as [Value, Value];
+  const [from, like] = aligned(tf, [x, filled(tf, x, shape)], shape) as [Value, Value];
   return reshaped(tf, tf.mul(from, like), shape);
 }
 

@@ -54,11 +54,7 @@ export async function findLibrary(load: Load = installed): Promise<Library> {
 }
 
 /** tfjs-core on one of its backends; null where either is not installed. */
-export async function plainLibrary(
-  backend: PlainBackend,
-  load: Load = installed,
-  broken: readonly string[] = [],
-): Promise<Library | null> {
+export async function plainLibrary(backend: PlainBackend, load: Load = installed, broken: readonly string[] = []): Promise<Library | null> {
   const tf = (await load(CORE)) as Tf | null;
   if (!tf || !(await load(`@tensorflow/tfjs-backend-${backend}`))) return null;
   tf.enableProdMode(); // its greeting asks for another package on every start

@@ -1,7 +1,9 @@
-/** @file Pooling and enlarging of images on TensorFlow.js. Padding is made before, so that its kernels see whole windows only. */
+/** @file Pooling and enlarging of images on TensorFlow.js. Windows are sums or maxima of shifted images: its own pooling loses NaN. */
 import type { Pair } from '../graph/ops/resize.ts';
+import { extreme } from './tfjs-elementwise.ts';
 import { type Kernel, type Kernels, reshaped, type Sizes } from './tfjs-kernel.ts';
 import type { Tf, Value } from './tfjs-library.ts';
+import { strided } from './tfjs-movement.ts';
 
 interface Pool {
   readonly from: Pair;
@@ -11,57 +13,53 @@ interface Pool {
   readonly padding: Pair;
   readonly countPadding: boolean;
 }
-type Image = import('@tensorflow/tfjs-core').Tensor4D;
-/** The lowest finite float32. */
-const LOWEST = -3.4028234663852886e38;
 
-/** x [n,c,h,w] with channels last and `value` around it as far as the windows reach. */
-function framed(tf: Tf, x: Value, { from, to, kernel, stride, padding }: Pool, value: number): Image {
-  const after = [0, 1].map((a) => Math.max((to[a]! - 1) * stride[a]! + kernel[a]! - from[a]! - padding[a]!, 0)) as [number, number];
-  return tf.pad(
-    tf.transpose(x, [0, 2, 3, 1]),
-    [
-      [0, 0],
-      [padding[0], after[0]],
-      [padding[1], after[1]],
-      [0, 0],
-    ],
-    value,
-  ) as Image;
+/** What a window of x [n,c,h,w] gives when its values are joined two at a time: rows first, then columns. `edge` is what lies around the image. */
+function overWindows(tf: Tf, x: Value, { from, to, kernel, stride, padding }: Pool, edge: number, join: Join): Value {
+  const along = (image: Value, a: 0 | 1): Value => {
+    const reach = Math.max((to[a] - 1) * stride[a] + kernel[a] - from[a] - padding[a], 0);
+    const lines = tf.pad(
+      image,
+      [
+        [0, 0],
+        [padding[a], reach],
+        [0, 0],
+      ],
+      edge,
+    );
+    return Array.from({ length: kernel[a] }, (_, k) => strided(tf, lines, k, to[a], stride[a])).reduce((sofar, next) =>
+      join(tf, sofar, next),
+    );
+  };
+  const planes = x.size / (from[0] * from[1]);
+  const tall = along(reshaped(tf, x, [planes, from[0], from[1]]), 0);
+  return reshaped(tf, along(reshaped(tf, tall, [planes * to[0], from[1], 1]), 1), [x.shape[0]!, x.shape[1]!, ...to]);
 }
-/** The pooled image, cut to the windows that were asked for, with channels first. */
-function pooled(tf: Tf, y: Image, { to }: Pool): Value {
-  const [n, , , c] = y.shape;
-  return tf.transpose(tf.slice(y, [0, 0, 0, 0], [n, to[0], to[1], c]), [0, 3, 1, 2]);
-}
+type Join = (tf: Tf, a: Value, b: Value) => Value;
 
 /** How many positions of the image window i covers along an axis. */
 const covered = ({ from, kernel, stride, padding }: Pool, a: 0 | 1, i: number): number =>
   Math.min(i * stride[a] - padding[a] + kernel[a], from[a]) - Math.max(i * stride[a] - padding[a], 0);
 
 const averagePool: Kernel<Pool> = ([x], { tf, attrs }) => {
-  const { kernel, stride, to, countPadding } = attrs;
-  const mean = pooled(tf, tf.avgPool(framed(tf, x!, attrs, 0), kernel as [number, number], stride as [number, number], 'valid'), attrs);
-  if (countPadding) return mean;
-  const weight = Float32Array.from({ length: to[0] * to[1] }, (_, i) => {
-    const [row, column] = [Math.floor(i / to[1]), i % to[1]];
-    return (kernel[0] * kernel[1]) / (covered(attrs, 0, row) * covered(attrs, 1, column));
-  });
-  return tf.mul(mean, tf.tensor(weight, [1, 1, to[0], to[1]], 'float32'));
+  const { kernel, to, countPadding } = attrs;
+  const sums = overWindows(tf, x!, attrs, 0, (_, a, b) => tf.add(a, b));
+  if (countPadding) return tf.mul(sums, 1 / (kernel[0] * kernel[1]));
+  const weights = Float32Array.from(
+    { length: to[0] * to[1] },
+    (_, i) => 1 / (covered(attrs, 0, Math.floor(i / to[1])) * covered(attrs, 1, i % to[1])),
+  );
+  return tf.mul(sums, tf.tensor(weights, [1, 1, to[0], to[1]], 'float32'));
 };
 
-/** A window with a NaN in it gives NaN, which the kernel may look past. */
-const maxPool: Kernel<Pool> = ([x], { tf, attrs }) => {
-  const most = (image: Value, around: number): Value =>
-    pooled(
-      tf,
-      tf.maxPool(framed(tf, image, attrs, around), attrs.kernel as [number, number], attrs.stride as [number, number], 'valid'),
-      attrs,
-    );
-  const top = most(x!, LOWEST);
-  const strange = most(tf.cast(tf.isNaN(x!), 'float32'), 0);
-  return tf.where(tf.greater(strange, 0), tf.fill(top.shape, Number.NaN), top);
-};
+const maxPool: Kernel<Pool> = ([x], { tf, attrs }) =>
+  overWindows(
+    tf,
+    x!,
+    attrs,
+    Number.NEGATIVE_INFINITY,
+    extreme((_, a, b) => tf.maximum(a, b)),
+  );
 
 interface Factor {
   readonly factor: Pair;
