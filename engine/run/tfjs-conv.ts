@@ -15,11 +15,12 @@ const lastChannels = (tf: Tf, x: Value): Image => transpose(tf, x, [0, 2, 3, 1])
 const firstChannels = (tf: Tf, x: Value): Value => transpose(tf, x, [0, 3, 1, 2]);
 
 /** x [n,h,w,c] with zeros around, or cut where a number is negative. */
-function framed(tf: Tf, x: Image, [top, left, bottom, right]: Pads): Image {
+function framed(tf: Tf, x: Image, pads: Pads): Image {
   const [n, h, w, c] = x.shape;
-  const inside = (v: number): number => Math.max(-v, 0);
-  const cut = tf.slice(x, [0, inside(top), inside(left), 0], [n, h - inside(top) - inside(bottom), w - inside(left) - inside(right), c]);
-  const [t, l, b, r] = [top, left, bottom, right].map((v) => Math.max(v, 0)) as [number, number, number, number];
+  const [up, left, down, right] = pads.map((v) => Math.max(-v, 0)) as [number, number, number, number];
+  const cut = Math.min(...pads) < 0 ? tf.slice(x, [0, up, left, 0], [n, h - up - down, w - left - right, c]) : x;
+  const [t, l, b, r] = pads.map((v) => Math.max(v, 0)) as [number, number, number, number];
+  if (Math.max(...pads) <= 0) return cut;
   return tf.pad(cut, [
     [0, 0],
     [t, b],
@@ -39,7 +40,7 @@ function thinned(tf: Tf, x: Image, [down, across]: Pair): Image {
 
 /** Cross-correlation of x [n,h,w,c] and a filter [kh,kw,c,o]. The kernel has a stride or a dilation, not both. */
 function correlated(tf: Tf, x: Image, filter: Image, stride: Pair, dilation: Pair, pads: Pads): Image {
-  const image = pads.every((v) => v === 0) ? x : framed(tf, x, pads);
+  const image = framed(tf, x, pads);
   const both = Math.max(...stride) > 1 && Math.max(...dilation) > 1;
   const y = tf.conv2d(image, filter, both ? 1 : (stride as [number, number]), 'valid', 'NHWC', dilation as [number, number]);
   return both ? thinned(tf, y, stride) : y;
@@ -102,7 +103,8 @@ const convFilterGradient: Kernel<FilterAttrs> = ([x, y], { tf, attrs: { stride, 
     const samples = transpose(tf, image, [1, 2, 3, 0]); // [C, H, W, N]
     const taps = transpose(tf, cotangent, [2, 3, 0, 1]); // [H', W', N, O]
     const wide = correlated(tf, samples, taps, dilation, stride, [top, left, bottom, right]); // rows left over by the stride give more than kh, kw
-    return transpose(tf, tf.slice(wide, [0, 0, 0, 0], [c, kernel[0], kernel[1], o]), [3, 0, 1, 2]);
+    const whole = wide.shape[1] === kernel[0] && wide.shape[2] === kernel[1];
+    return transpose(tf, whole ? wide : tf.slice(wide, [0, 0, 0, 0], [c, kernel[0], kernel[1], o]), [3, 0, 1, 2]);
   });
   return groups === 1 ? parts[0]! : tf.concat(parts, 0);
 };

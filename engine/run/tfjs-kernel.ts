@@ -88,3 +88,18 @@ export function transposed(tf: Tf, x: Value, perm: readonly number[]): Value {
     perm.map((axis) => x.shape[axis]!),
   );
 }
+
+/** Whether values live in a memory of their own, or in that of the process, where reading and writing them is copying. */
+export const isNative = (tf: Tf): boolean => tf.getBackend() === 'tensorflow';
+
+/** x cut into parts of these sizes, one after the other in its flat order. WebAssembly copies all of x for every slice, so that it is read once instead. */
+export function pieces(tf: Tf, x: Value, shapes: readonly Sizes[]): readonly Value[] {
+  const sizes = shapes.map(sizeOf);
+  if (isNative(tf)) return tf.split(reshaped(tf, x, [x.size]), sizes).map((part, i) => reshaped(tf, part, shapes[i]!));
+  const all = x.dataSync();
+  let at = 0;
+  return shapes.map((shape, i) => {
+    at += sizes[i]!;
+    return tf.tensor(all.slice(at - sizes[i]!, at), shape as number[], x.dtype);
+  });
+}

@@ -1,9 +1,10 @@
 /** @file Moving values on TensorFlow.js: everything along one axis is done on [outer, n, inner], where its kernels are fast and their ranks suffice. */
-import { around, expanded, type Kernel, type Kernels, reshaped, runs, type Sizes, sizeOf, transposed } from './tfjs-kernel.ts';
+import { around, expanded, type Kernel, type Kernels, pieces, reshaped, runs, type Sizes, transposed } from './tfjs-kernel.ts';
 import type { Tf, Value } from './tfjs-library.ts';
 
 /** Part of the middle axis of x [outer, n, inner]. */
-const rows = (tf: Tf, x: Value, from: number, count: number): Value => tf.slice(x, [0, from, 0], [x.shape[0]!, count, x.shape[2]!]);
+const rows = (tf: Tf, x: Value, from: number, count: number): Value =>
+  count === x.shape[1] ? x : tf.slice(x, [0, from, 0], [x.shape[0]!, count, x.shape[2]!]);
 /** x [outer, n, inner] with zeros around its middle axis. */
 const padded = (tf: Tf, x: Value, before: number, after: number): Value =>
   before === 0 && after === 0
@@ -54,33 +55,19 @@ const concat: Kernel<{ readonly axis: number }> = (inputs, { tf, attrs: { axis }
     shape!,
   );
 
-/** The middle axis of x [outer, n, inner] backwards. Gathering is faster than the kernel for this. */
-export const backwards = (tf: Tf, x: Value): Value => {
-  const n = x.shape[1]!;
-  return tf.gather(
-    x,
-    tf.tensor(
-      Int32Array.from({ length: n }, (_, i) => n - 1 - i),
-      [n],
-      'int32',
-    ),
-    1,
-  );
-};
+/** The middle axis of x [outer, n, inner] backwards. The kernel for this goes value by value. */
+export function backwards(tf: Tf, x: Value): Value {
+  const [outer, n, inner] = x.shape as [number, number, number];
+  const lines = pieces(tf, tf.transpose(x, [1, 0, 2]), Array<Sizes>(n).fill([1, outer, inner]));
+  return tf.transpose(tf.concat(lines.toReversed(), 0), [1, 0, 2]);
+}
 /** Neighbouring axes turn as one. */
 const flip: Kernel<{ readonly axes: readonly number[] }> = ([x], { tf, attrs: { axes }, out: [shape] }) => {
   const turning = runs(shape!.map((_, axis) => axes.includes(axis))).filter(([from]) => axes.includes(from));
   return turning.reduce((y, [from, to]) => reshaped(tf, backwards(tf, around(tf, y, from, to - from)), shape!), x!);
 };
 
-const unpack: Kernel<{ readonly shapes: readonly Sizes[] }> = ([x], { tf, attrs: { shapes } }) => {
-  let at = 0;
-  return shapes.map((shape) => {
-    const size = sizeOf(shape);
-    at += size;
-    return reshaped(tf, tf.slice(x!, [at - size], [size]), shape);
-  });
-};
+const unpack: Kernel<{ readonly shapes: readonly Sizes[] }> = ([x], { tf, attrs: { shapes } }) => pieces(tf, x!, shapes);
 
 export const movementKernels = {
   reshape: ([x], { tf, out: [shape] }) => reshaped(tf, x!, shape!),

