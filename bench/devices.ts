@@ -59,14 +59,16 @@ export async function* deviceRecords({ threads, runs }: { threads: number; runs:
   const usable = wanted.flatMap(({ name, failure }) => (failure === null ? [name as DeviceName] : []));
   for (const way of deviceWays(usable)) {
     const times = await stepTimes(way, threads, runs);
-    const { software = false } = wanted.find(({ name }) => name === way.device) ?? {};
+    const { software = false, words = null } = wanted.find(({ name }) => name === way.device) ?? {};
     yield {
       name: 'device-step',
       device: way.device,
+      network: way.network,
       way: way.name,
       unit: 'ms',
       step: round(median(times)),
       ...(software ? { adapter: 'in software' } : {}),
+      ...(words && way.network === 'plain UNet' ? { with: words } : {}),
       processor: cpus()[0]?.model ?? '',
       threads,
     };

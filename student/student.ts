@@ -72,6 +72,7 @@ export async function loadStudent(file: string | Uint8Array, options: StudentOpt
   const facts = studentFacts(where, typeof source === 'string' ? await readBytes(source) : source);
   checkAlone(where, facts);
   const executable = await loadFor(source, options).catch((error: unknown) => {
+    if (error instanceof InputError) throw error; // of the device, not of the file
     throw new InputError(`${where}: ONNX Runtime cannot load it (${(error as Error).message.split('\n')[0]}); export the student again`, {
       cause: error,
     });

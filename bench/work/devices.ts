@@ -1,11 +1,17 @@
-/** @file The ways in which a device runs training steps of the plain UNet: one by one, several in one go, with the state brought back after every step. */
-
+/**
+ * @file The ways in which a device runs training steps of the plain UNet: one by one, several in one go, with the state brought back after every step.
+ * Steps of a tiny one show what calls cost beside what they compute.
+ */
+import { InputError } from '../../engine/io/errors.ts';
 import { type DeviceName, deviceOf } from '../../engine/run/devices.ts';
 import type { Runtime, RuntimeOptions } from '../../engine/run/runtime.ts';
+import { tfjsRuntime } from '../../engine/run/tfjs.ts';
+import { type PlainBackend, plainLibrary } from '../../engine/run/tfjs-library.ts';
 import { optimizerOptions } from '../../engine/train/optimizer.ts';
 import { resolve } from '../../engine/train/options.ts';
 import { trainedOf } from '../../engine/train/program.ts';
 import { Trainer } from '../../engine/train/trainer.ts';
+import { tinyBatch, tinyRun } from '../../losses/testing/tiny-runs.ts';
 import { unetStage } from './stages.ts';
 import { disturbed, fixedBatch } from './training.ts';
 
@@ -17,6 +23,7 @@ export interface DeviceWork {
 }
 export interface DeviceWay {
   readonly device: DeviceName;
+  readonly network: 'plain UNet' | 'tiny UNet';
   readonly name: string;
   open(options: RuntimeOptions): Promise<DeviceWork>;
 }
@@ -26,26 +33,61 @@ const TOGETHER = 4;
 
 const way = (device: DeviceName, name: string, together: number, given: RuntimeOptions = {}): DeviceWay => ({
   device,
+  network: 'plain UNet',
   name,
   open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together),
 });
-/** Steps in one go: inside one ONNX Loop on the CPU and on CUDA, handed over without waiting on WebGPU. */
+/** Steps in one go: inside one ONNX Loop on the CPU and on CUDA, handed over without waiting on WebGPU; TensorFlow.js gains nothing by it. */
+const MORE: Readonly<Record<DeviceName, (device: DeviceName) => readonly DeviceWay[]>> = {
+  cpu: (device) => [way(device, `${TOGETHER} steps in one Loop`, TOGETHER, { loop: true })],
+  cuda: (device) => [way(device, `${TOGETHER} steps in one Loop`, TOGETHER, { loop: true })],
+  webgpu: (device) => [
+    way(device, `${TOGETHER} steps in one go`, TOGETHER),
+    {
+      device,
+      network: 'plain UNet',
+      name: 'state through main memory',
+      open: (options) => openWork(roundTrips(deviceOf(device).runtime(options)), 1),
+    },
+  ],
+  tfjs: () => [],
+};
 export const deviceWays = (names: readonly DeviceName[]): readonly DeviceWay[] =>
-  names.flatMap((device) => [
-    way(device, 'step by step', 1),
-    device === 'webgpu'
-      ? way(device, `${TOGETHER} steps in one go`, TOGETHER)
-      : way(device, `${TOGETHER} steps in one Loop`, TOGETHER, { loop: true }),
-    ...(device === 'webgpu'
-      ? [
-          {
-            device,
-            name: 'state through main memory',
-            open: (options: RuntimeOptions) => openWork(roundTrips(deviceOf(device).runtime(options)), 1),
-          },
-        ]
-      : []),
-  ]);
+  names.flatMap((device) => [way(device, 'step by step', 1), ...MORE[device](device), ...tinyWays(device)]);
+
+/** Rounds of a tiny network take milliseconds: so many steps are one. */
+const TINY_STEPS = 20;
+
+/** TensorFlow.js on each backend of the package registry, other devices as they are. */
+const tinyWays = (device: DeviceName): readonly DeviceWay[] => {
+  const one = (name: string, runtime: (options: RuntimeOptions) => Runtime): DeviceWay => ({
+    device,
+    network: 'tiny UNet',
+    name,
+    open: (options) => openTiny(runtime(options)),
+  });
+  if (device !== 'tfjs') return [one('step by step', deviceOf(device).runtime)];
+  const on = (backend: PlainBackend): Runtime =>
+    tfjsRuntime(async () => {
+      const library = await plainLibrary(backend);
+      if (!library) throw new InputError(`tfjs: its backend ${backend} is not installed`);
+      return library;
+    });
+  return (['wasm', 'cpu'] as const).map((backend) => one(`step by step, backend ${backend}`, () => on(backend)));
+};
+
+async function openTiny(runtime: Runtime): Promise<DeviceWork> {
+  const { settings, weights } = await tinyRun('edm', 'song-unet', {}, Number.MAX_SAFE_INTEGER);
+  const trainer = await Trainer.create(settings, runtime, weights);
+  const batch = await tinyBatch(0);
+  return {
+    steps: TINY_STEPS,
+    async round() {
+      await trainer.run({ until: trainer.step + TINY_STEPS, batch: async () => batch, pauses: () => false });
+    },
+    close: () => trainer.close(),
+  };
+}
 
 /** The runtime with every value of the state brought back and put there again after each run, as without buffers on the device. */
 function roundTrips({ steps: _, ...runtime }: Runtime): Runtime {

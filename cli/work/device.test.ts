@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
 import { adapterTest, onAdapter } from '../../engine/testing/adapter.ts';
+import { loadStudent } from '../../student/student.ts';
 import { attempt } from '../testing/command.ts';
-import { TINY_RUN } from '../testing/tiny.ts';
+import { TINY_RUN, tinyModel } from '../testing/tiny.ts';
 import { chooseDevice, isSoftware, type Tried } from './device.ts';
+import { studentOnnx } from './exporting.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onestep-device-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -113,6 +115,49 @@ adapterTest('a run on WebGPU is the run on the CPU: losses, checkpoints, samples
   );
   expect(Math.max(...there!.map((v, i) => Math.abs(v - here![i]!)))).toBeLessThan(1e-3);
   expect(Math.max(...here!.map(Math.abs))).toBeGreaterThan(0.1);
+});
+
+test('a run on TensorFlow.js is the run on the CPU, and says with what it computes', async () => {
+  const wanted = await onCpu();
+  const { code, stderr } = await attempt(...trainWords('tfjs', 'tfjs'));
+  expect(stderr).toContain('device: TensorFlow.js (as asked for; @tensorflow/tfjs-core 4.22.0, backend wasm)\n');
+  expect(code).toBe(0);
+  expectCurve(lossesOf('tfjs'), wanted);
+  expect(checkpointsOf('tfjs')).toEqual(checkpointsOf('cpu'));
+  const sampled = (device: string): readonly string[] => [
+    ...['sample', join(folder, 'tfjs'), '--n', '4', '--steps', '3'],
+    ...['--device', device, '--out', join(folder, `by-${device}.safetensors`)],
+  ];
+  for (const device of ['cpu', 'tfjs']) expect((await attempt(...sampled(device))).code).toBe(0);
+  const [there, here] = await Promise.all(
+    ['cpu', 'tfjs'].map(async (device) =>
+      toFloat32((await readSafetensors(join(folder, `by-${device}.safetensors`))).tensors.get('images')!),
+    ),
+  );
+  expect(Math.max(...there!.map((v, i) => Math.abs(v - here![i]!)))).toBeLessThan(1e-4);
+  expect(Math.max(...here!.map(Math.abs))).toBeGreaterThan(0.1);
+});
+
+test('TensorFlow.js leaves finished files to ONNX Runtime, and lower precisions to others', async () => {
+  const file = studentOnnx(tinyModel({ levels: [80], method: 'dmd2' }));
+  await expect(loadStudent(file, { device: 'tfjs' })).rejects.toThrow(
+    /^tfjs: runs models of a run folder, not finished ONNX files; take --device cpu, webgpu or cuda for those$/,
+  );
+  const halved = await attempt(...trainWords('tfjs', 'half', '--precision', 'bfloat16'));
+  expect([halved.code, halved.stderr.split('\n').at(-2)]).toEqual([
+    2,
+    'error: precision: TensorFlow.js computes in float32 here; leave --precision out, or take another --device',
+  ]);
+});
+
+test('the doctor says what TensorFlow.js computes with', async () => {
+  const { devices, auto } = JSON.parse((await attempt('doctor', '--json')).stdout) as { devices: Tried[]; auto: { device: string } };
+  expect(devices.find(({ name }) => name === 'tfjs')).toMatchObject({
+    failure: null,
+    words: '@tensorflow/tfjs-core 4.22.0, backend wasm',
+    software: false,
+  });
+  expect(auto.device).not.toBe('tfjs');
 });
 
 adapterTest('a lost adapter is one line, and the run goes on from its last checkpoint on the CPU', async () => {

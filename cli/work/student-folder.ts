@@ -184,6 +184,7 @@ async function drawnBy(
 
 async function openFile(path: string, compute: Compute = {}): Promise<Executable> {
   return loadFor(await readBytes(path), compute).catch((error: unknown) => {
+    if (error instanceof InputError) throw error; // of the device, not of the file
     throw new InputError(`${path}: ONNX Runtime cannot load it (${(error as Error).message.split('\n')[0]}); export the student again`, {
       cause: error,
     });
