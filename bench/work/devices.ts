@@ -6,7 +6,9 @@ import { optimizerOptions } from '../../engine/train/optimizer.ts';
 import { resolve } from '../../engine/train/options.ts';
 import { trainedOf } from '../../engine/train/program.ts';
 import { Trainer } from '../../engine/train/trainer.ts';
-import { unetStage } from './stages.ts';
+import type { Precision } from '../../engine/graph/precision.ts';
+import type { Stage } from '../../engine/train/program.ts';
+import { dmd2Stage, unetStage } from './stages.ts';
 import { disturbed, fixedBatch } from './training.ts';
 
 export interface DeviceWork {
@@ -24,11 +26,31 @@ export interface DeviceWay {
 /** Steps that run in one go. */
 const TOGETHER = 4;
 
-const way = (device: DeviceName, name: string, together: number, given: RuntimeOptions = {}): DeviceWay => ({
+interface WaySettings extends RuntimeOptions {
+  readonly stage?: Stage;
+  readonly precision?: Precision;
+}
+const way = (
+  device: DeviceName,
+  name: string,
+  together: number,
+  { stage = unetStage, precision = 'float32', ...given }: WaySettings = {},
+): DeviceWay => ({
   device,
   name,
-  open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together),
+  open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together, stage, precision),
 });
+/** Steps on CUDA by workload: one by one, and several in one ONNX Loop, which is what a run does between two lines of its log. */
+export const cudaWays: Readonly<Record<'unet' | 'dmd2', readonly DeviceWay[]>> = {
+  unet: [
+    way('cuda', 'step by step', 1),
+    way('cuda', '4 steps in one Loop', 4),
+    way('cuda', '20 steps in one Loop', 20),
+    way('cuda', '20 steps in one Loop, float16', 20, { precision: 'float16' }),
+  ],
+  // Four steps of the fake score and one of the student.
+  dmd2: [way('cuda', 'step by step', 5, { stage: dmd2Stage, loop: false }), way('cuda', '20 steps in one Loop', 20, { stage: dmd2Stage })],
+};
 /** Steps in one go: inside one ONNX Loop on the CPU and on CUDA, handed over without waiting on WebGPU. */
 export const deviceWays = (names: readonly DeviceName[]): readonly DeviceWay[] =>
   names.flatMap((device) => [
@@ -41,7 +63,7 @@ export const deviceWays = (names: readonly DeviceName[]): readonly DeviceWay[] =
           {
             device,
             name: 'state through main memory',
-            open: (options: RuntimeOptions) => openWork(roundTrips(deviceOf(device).runtime(options)), 1),
+            open: (options: RuntimeOptions) => openWork(roundTrips(deviceOf(device).runtime(options)), 1, unetStage, 'float32'),
           },
         ]
       : []),
@@ -73,8 +95,7 @@ function roundTrips({ steps: _, ...runtime }: Runtime): Runtime {
   };
 }
 
-async function openWork(runtime: Runtime, together: number): Promise<DeviceWork> {
-  const stage = unetStage;
+async function openWork(runtime: Runtime, together: number, stage: Stage, precision: Precision): Promise<DeviceWork> {
   const batch = fixedBatch(stage);
   const each = <T>(value: T): Record<string, T> => Object.fromEntries(trainedOf(stage.loss).map((player) => [player, value]));
   const players = [...Object.keys(stage.cast.networks), ...Object.keys(stage.cast.heads)];
@@ -88,6 +109,7 @@ async function openWork(runtime: Runtime, together: number): Promise<DeviceWork>
       clip: {},
       averages: {},
       labels: null,
+      precision,
       together,
     },
     runtime,
