@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { tinyCurve, tinyRun } from '../../losses/testing/tiny-runs.ts';
 import { roundToBlocks } from '../graph/blocks.ts';
 import { roundTo } from '../graph/precision.ts';
-import { evaluate } from '../graph/reference.ts';
 import { fillNormal, streamKey } from '../random/philox.ts';
 import { ortRuntime } from '../run/ort.ts';
 import { type FrozenStorage, frozenStore } from './frozen.ts';
