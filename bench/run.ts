@@ -12,7 +12,7 @@ import { toyRecords } from './toys.ts';
 
 const HELP = `npm run bench -- [devices | gpu | eval | methods | toys] [--only NAME] [--threads N] [--runs N] [--no-peer] [--no-compile] [--seeds N,N]
   devices       training steps on each device that computes here, and the share of a step outside kernels
-  gpu           training steps on an NVIDIA GPU beside PyTorch's; writes docs/results/gpu/DEVICE.json
+  gpu           values of training steps on an NVIDIA GPU beside the CPU's, times beside PyTorch's; writes docs/results/gpu/DEVICE.json
   eval          evaluation: ${Object.keys(evaluationBenchmarks).join(', ')}
   methods       every method beside DMD2, without peers
   toys          every method on mixtures in the plane; what was measured before is kept
@@ -26,7 +26,10 @@ The interpreter with PyTorch is python3, or ONESTEP_PYTHON.`;
 
 /** What goes over all methods or devices, one record after the other. */
 const sweeps: Readonly<
-  Record<string, (settings: { threads: number; runs: number; seeds: readonly number[] }, only?: string) => AsyncIterable<object>>
+  Record<
+    string,
+    (settings: { threads: number; runs: number; compile: boolean; seeds: readonly number[] }, only?: string) => AsyncIterable<object>
+  >
 > = {
   devices: deviceRecords,
   gpu: (settings) => gpuRecords(settings),
@@ -62,7 +65,8 @@ async function main(): Promise<number> {
     return values.help ? 0 : 2;
   }
   if (records) {
-    for await (const record of records({ threads, runs, seeds }, values.only)) console.log(JSON.stringify(record));
+    for await (const record of records({ threads, runs, seeds, compile: !values['no-compile'] }, values.only))
+      console.log(JSON.stringify(record));
     return 0;
   }
   const torch = values['no-peer'] ? null : await torchVersion();

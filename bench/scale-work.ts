@@ -2,14 +2,18 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { saveModel } from '../cli/work/model.ts';
+import { method } from '../cli/work/methods.ts';
+import { loadModel, saveModel } from '../cli/work/model.ts';
+import { planOf } from '../cli/work/plan.ts';
+import { makeTrainer } from '../cli/work/training.ts';
 import '../engine/graph/fluent.ts';
 import { toOnnxFiles } from '../engine/graph/onnx.ts';
 import { input } from '../engine/graph/ops/leaf.ts';
 import { writeAtomic } from '../engine/io/atomic.ts';
 import { fromFloat32, writeSafetensors } from '../engine/io/safetensors.ts';
 import { fillNormal, streamKey } from '../engine/random/philox.ts';
-import { constantScope } from '../engine/train/weights.ts';
+import type { ConditionTable } from '../engine/train/conditions.ts';
+import { constantScope, layoutSize } from '../engine/train/weights.ts';
 import { loadNetwork } from '../models/foreign/diffusers/folder.ts';
 import { diffusersNetwork } from '../models/foreign/diffusers/networks.ts';
 import { declaredBy } from '../models/foreign/diffusers/weights.ts';
@@ -48,7 +52,7 @@ async function bring() {
       format: 1,
       network: 'diffusers',
       networkOptions: { config: JSON.stringify(config), scheduler: JSON.stringify(scheduler), sigmaData: 1 },
-      sample: { shape: [network.channels, side, side], classes: network.classes },
+      sample: { shape: [network.channels, side, side], classes: network.classes, conditions: network.conditions },
       schedule: { sigmaMin: 0.01, sigmaMax: 100, rho: 7 },
       levels: null,
       method: 'import',
@@ -117,10 +121,64 @@ async function evaluate(waits: boolean) {
   };
 }
 
+/** Side of the latents of the training step. */
+const TRAINED_SIDE = 32;
+
+/**
+ * Steps of DMD2 of one sample at 32×32 latents by adapters of rank 64, one of the critic and one of the student: teacher, student and fake score share one copy of the weights
+ * under the adapters, in float16, and values between blocks are computed again in the backward pass.
+ */
+async function adapt() {
+  const stored = await loadModel(join(folder, 'model.safetensors'));
+  const shape = [stored.card.sample.shape[0]!, TRAINED_SIDE, TRAINED_SIDE] as const;
+  const teacher = { ...stored, card: { ...stored.card, sample: { ...stored.card.sample, shape } } };
+  const texts: ConditionTable = {
+    size: 4,
+    row(condition, index) {
+      const row = new Float32Array(count(teacher.card.sample.conditions?.[condition] ?? []));
+      if (condition === 'mask') return row.fill(1);
+      fillNormal(row, streamKey(index, 0, condition), row.length);
+      return row;
+    },
+  };
+  const [channels, height, width] = shape;
+  const images = new Uint8Array(4 * count(shape));
+  const data = { name: 'noise', size: 4, channels, height, width, images, labels: null, classes: null, mayFlip: false, licence: 'none' };
+  const options = {
+    steps: 2,
+    batch: 1,
+    ratio: 1,
+    loraRank: 64,
+    frozenStorage: 'float16',
+    recompute: 'blocks',
+    averages: [],
+    data: 'noise',
+  };
+  const plan = planOf(await method('dmd2'), null, options, teacher.card);
+  const begin = performance.now();
+  const request = { plan, command: 'distill', folder, split: { train: data, heldOut: data }, teacher, resume: false } as const;
+  const trainer = await makeTrainer({ ...request, texts: { table: texts, nulls: texts } });
+  const made = performance.now();
+  const noise = new Float32Array(count(shape));
+  fillNormal(noise, streamKey(0, 0, 'latents'), noise.length);
+  const conditionsOf = (step: number) =>
+    Object.fromEntries(Object.keys(teacher.card.sample.conditions ?? {}).map((name) => [name, texts.row(name, step)]));
+  const terms: Record<string, number> = {};
+  await trainer.run({
+    until: 2,
+    batch: async (step) => ({ images: noise, labels: null, conditions: conditionsOf(step) }),
+    onStep: (report) => void Object.assign(terms, report.terms),
+  });
+  const seconds = (from: number, to: number): number => Math.round((to - from) / 100) / 10;
+  const trained = Object.fromEntries(Object.entries(trainer.layouts).map(([player, layout]) => [player, layoutSize(layout)]));
+  return { compileSeconds: seconds(begin, made), twoStepsSeconds: seconds(made, performance.now()), trained, terms };
+}
+
 const STAGES: Readonly<Record<string, () => Promise<unknown>>> = {
   make,
   import: bring,
   export: leave,
+  adapt,
   evaluate: () => evaluate(false),
   share: () => evaluate(true),
 };

@@ -17,12 +17,12 @@ describe.each(Object.entries(METHODS))('%s', (method, options) => {
   // What differs between UNets is compiled for every method and network by the test of placement: one method on a deep one will do.
   for (const network of [method === 'dmd2' ? 'song-unet' : 'small-unet', 'dit'])
     adapterTest(`on ${network}`, async () => {
-      const { cpu, webgpu } = await answerOf<Readonly<Record<'cpu' | 'webgpu', Curve>>>(script, [
+      const { cpu, device } = await answerOf<Readonly<Record<'cpu' | 'device', Curve>>>(script, [
         method,
         network,
         String(STEPS),
         JSON.stringify(options),
       ]);
-      expectSameCurve(webgpu, cpu);
+      expectSameCurve(device, cpu);
     });
 });

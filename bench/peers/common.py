@@ -10,6 +10,10 @@ import torch
 
 # Where tensors live: cpu or cuda.
 DEVICE = os.environ.get("ONESTEP_TORCH_DEVICE", "cpu")
+if DEVICE == "cuda":
+    # What ONNX Runtime's provider does unless it is told otherwise.
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_default_device("cuda")
 
 
 def read_exchange(folder):

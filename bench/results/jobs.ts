@@ -22,6 +22,8 @@ export interface Job {
   readonly needsPairs: boolean;
   /** What the row is made with. */
   readonly settings: Flat;
+  /** What options are where nothing is said of them. */
+  readonly usual: Flat;
 }
 /** What all trainings start from: SHA-256 of the files, by the names of the settings, and what the teacher says of itself. */
 export interface Origins extends Readonly<Record<'teacher' | 'start', string>> {
@@ -61,6 +63,7 @@ export function jobOf(loss: Loss, settings: Settings, origins: Origins, { stage,
     options,
     start,
     needsPairs,
+    usual: planOf(loss, null, {}, origins.card).flat,
     settings: {
       method: loss.name,
       ...plan.flat,
@@ -114,7 +117,7 @@ const AROUND = 75;
 
 /** Seconds that a job will take: none if its row is there, as long as an earlier row of other images says, or as the settings expect. */
 export function estimate(job: Job, row: Row | null, settings: Settings): number {
-  if (isDone(row, job.settings)) return 0;
+  if (isDone(row, job.settings, job.usual)) return 0;
   const images = job.plan.run.steps * job.plan.run.batch;
   const pace = row?.training
     ? (row.training.images / row.training.cpuSeconds) * settings.threads

@@ -82,9 +82,13 @@ export async function readRows(folder: string, stage: Stage): Promise<Row[]> {
   return rows.filter((row) => row !== null);
 }
 
-/** Whether a row was made with these settings and did not fail. */
-export const isDone = (row: Row | null, settings: Flat): boolean =>
-  row !== null && row.failure === null && isDeepStrictEqual(row.settings, JSON.parse(JSON.stringify(settings)));
+/** Whether a row was made with these settings and did not fail. An option that came after the row, at what it `usual`ly is, is how the row was made. */
+export function isDone(row: Row | null, settings: Flat, usual: Flat = {}): boolean {
+  if (row === null || row.failure !== null) return false;
+  const later = Object.fromEntries(Object.entries(usual).filter(([name]) => name in settings && !(name in row.settings)));
+  return isDeepStrictEqual({ ...plain(later), ...row.settings }, plain(settings));
+}
+const plain = (value: Flat): Flat => JSON.parse(JSON.stringify(value)) as Flat;
 
 const isStep = (line: LogLine): line is StepLine => 'seconds' in line;
 

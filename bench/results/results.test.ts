@@ -78,6 +78,10 @@ describe('jobs', () => {
     const done = row('ect', { settings: ect!.settings });
     expect(isDone(done, ect!.settings)).toBe(true);
     expect(isDone({ ...done, failure: 'x' }, ect!.settings)).toBe(false);
+    const { device: _, ...earlier } = ect!.settings;
+    expect(isDone(row('ect', { settings: earlier }), ect!.settings, ect!.usual)).toBe(true);
+    expect(isDone(row('ect', { settings: earlier }), { ...ect!.settings, device: 'cuda' }, ect!.usual)).toBe(false);
+    expect(isDone(row('ect', { settings: { ...earlier, gone: 1 } }), ect!.settings, ect!.usual)).toBe(false);
     expect(isDone(done, sweepJobs([ect!.loss], settings, { ...ORIGINS, teacher: 'cc' })[0]!.settings)).toBe(false);
     expect(isDone(done, sweepJobs([ect!.loss], { ...settings, options: { clip: 3 } }, ORIGINS)[0]!.settings)).toBe(false);
     expect(estimate(ect!, done, settings)).toBe(0);

@@ -27,7 +27,7 @@ async function work(jobs: readonly Job[], context: Context): Promise<number> {
     const seconds = estimate(job, before, settings);
     planned += seconds;
     const name = `${job.stage} ${i + 1}/${jobs.length} ${job.id}`;
-    if (isDone(before, job.settings)) say(`${name}: is there`);
+    if (isDone(before, job.settings, job.usual)) say(`${name}: is there`);
     else if (dry)
       say(`${name}: ${job.plan.run.steps} steps of ${job.plan.run.batch}, about ${clock(seconds)}${job.needsPairs ? ', needs pairs' : ''}`);
     else {

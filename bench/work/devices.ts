@@ -2,6 +2,7 @@
  * @file The ways in which a device runs training steps of the plain UNet: one by one, several in one go, with the state brought back after every step.
  * Steps of a tiny one show what calls cost beside what they compute.
  */
+import type { Precision } from '../../engine/graph/precision.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { type DeviceName, deviceOf } from '../../engine/run/devices.ts';
 import type { Runtime, RuntimeOptions } from '../../engine/run/runtime.ts';
@@ -9,10 +10,10 @@ import { tfjsRuntime } from '../../engine/run/tfjs.ts';
 import { type PlainBackend, plainLibrary } from '../../engine/run/tfjs-library.ts';
 import { optimizerOptions } from '../../engine/train/optimizer.ts';
 import { resolve } from '../../engine/train/options.ts';
-import { trainedOf } from '../../engine/train/program.ts';
+import { type Stage, trainedOf } from '../../engine/train/program.ts';
 import { Trainer } from '../../engine/train/trainer.ts';
 import { tinyBatch, tinyRun } from '../../losses/testing/tiny-runs.ts';
-import { unetStage } from './stages.ts';
+import { dmd2Stage, unetStage } from './stages.ts';
 import { disturbed, fixedBatch } from './training.ts';
 
 export interface DeviceWork {
@@ -31,12 +32,32 @@ export interface DeviceWay {
 /** Steps that run in one go. */
 const TOGETHER = 4;
 
-const way = (device: DeviceName, name: string, together: number, given: RuntimeOptions = {}): DeviceWay => ({
+interface WaySettings extends RuntimeOptions {
+  readonly stage?: Stage;
+  readonly precision?: Precision;
+}
+const way = (
+  device: DeviceName,
+  name: string,
+  together: number,
+  { stage = unetStage, precision = 'float32', ...given }: WaySettings = {},
+): DeviceWay => ({
   device,
   network: 'plain UNet',
   name,
-  open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together),
+  open: (options) => openWork(deviceOf(device).runtime({ ...options, ...given }), together, stage, precision),
 });
+/** Steps on CUDA by workload: one by one, and several in one ONNX Loop, which is what a run does between two lines of its log. */
+export const cudaWays: Readonly<Record<'unet' | 'dmd2', readonly DeviceWay[]>> = {
+  unet: [
+    way('cuda', 'step by step', 1),
+    way('cuda', '4 steps in one Loop', 4),
+    way('cuda', '20 steps in one Loop', 20),
+    way('cuda', '20 steps in one Loop, float16', 20, { precision: 'float16' }),
+  ],
+  // Four steps of the fake score and one of the student.
+  dmd2: [way('cuda', 'step by step', 5, { stage: dmd2Stage, loop: false }), way('cuda', '20 steps in one Loop', 20, { stage: dmd2Stage })],
+};
 /** Steps in one go: inside one ONNX Loop on the CPU and on CUDA, handed over without waiting on WebGPU; TensorFlow.js gains nothing by it. */
 const MORE: Readonly<Record<DeviceName, (device: DeviceName) => readonly DeviceWay[]>> = {
   cpu: (device) => [way(device, `${TOGETHER} steps in one Loop`, TOGETHER, { loop: true })],
@@ -47,7 +68,7 @@ const MORE: Readonly<Record<DeviceName, (device: DeviceName) => readonly DeviceW
       device,
       network: 'plain UNet',
       name: 'state through main memory',
-      open: (options) => openWork(roundTrips(deviceOf(device).runtime(options)), 1),
+      open: (options) => openWork(roundTrips(deviceOf(device).runtime(options)), 1, unetStage, 'float32'),
     },
   ],
   tfjs: () => [],
@@ -115,8 +136,7 @@ function roundTrips({ steps: _, ...runtime }: Runtime): Runtime {
   };
 }
 
-async function openWork(runtime: Runtime, together: number): Promise<DeviceWork> {
-  const stage = unetStage;
+async function openWork(runtime: Runtime, together: number, stage: Stage, precision: Precision): Promise<DeviceWork> {
   const batch = fixedBatch(stage);
   const each = <T>(value: T): Record<string, T> => Object.fromEntries(trainedOf(stage.loss).map((player) => [player, value]));
   const players = [...Object.keys(stage.cast.networks), ...Object.keys(stage.cast.heads)];
@@ -130,6 +150,7 @@ async function openWork(runtime: Runtime, together: number): Promise<DeviceWork>
       clip: {},
       averages: {},
       labels: null,
+      precision,
       together,
     },
     runtime,

@@ -9,7 +9,7 @@ import { makeTrainer, type RunRequest } from './training.ts';
 
 /**
  * Sizes of a run. Memory: training state in its two buffer sets, the weights that stay as they are, of which the program of every phase holds those that it
- * uses, once however many players share them, the texts' features, and the most that one phase's intermediate values take at once. `peakMegabytes` is what
+ * uses (those of fewer bits are there once for all), once however many players share them, the texts' features, and the most that one phase's intermediate values take at once. `peakMegabytes` is what
  * the process will hold at most, everything that it needs to run at all included.
  */
 export async function dryRun(request: RunRequest): Promise<Readonly<Record<string, unknown>>> {
@@ -34,6 +34,7 @@ export async function dryRun(request: RunRequest): Promise<Readonly<Record<strin
     (sum, { fused }) => sum + constantBytes([...Object.values(fused.outputs), ...fused.updates.values()]),
     0,
   );
+  const kept = frozen + trainer.heldBytes;
   const texts = textBytes(request);
   await trainer.close();
   const total = totalOf(memory) + texts;
@@ -45,10 +46,10 @@ export async function dryRun(request: RunRequest): Promise<Readonly<Record<strin
     stepsPlanned: request.plan.run.steps,
     batch: request.plan.run.batch,
     stateMegabytes: megabytes(2 * vectors),
-    frozenMegabytes: megabytes(frozen),
+    frozenMegabytes: megabytes(kept),
     ...(texts > 0 ? { textMegabytes: megabytes(texts) } : {}),
     activationMegabytes: megabytes(peak),
-    estimatedMegabytes: megabytes(2 * vectors + frozen + texts + peak),
+    estimatedMegabytes: megabytes(2 * vectors + kept + texts + peak),
     peakMegabytes: Math.round(total / 1e6),
     fits: verdict(total, request.plan, request.command === 'distill'),
     buildSeconds: Math.round(seconds * 100) / 100,

@@ -18,6 +18,7 @@ import { trainedLevels } from './trained-levels.ts';
 /** @throws InputError for the first thing that does not go together */
 export async function checkTogether({ plan, teacher }: RunRequest): Promise<void> {
   checkPrecision(plan);
+  checkStorage(plan);
   checkPairs(plan);
   checkEvaluations(plan);
   if (!teacher) return;
@@ -33,6 +34,13 @@ function checkPrecision({ run: { precision, device } }: Plan): void {
     throw new InputError('precision: WebGPU has no bfloat16; take float16, where the adapter has it, or float32');
   if (precision !== 'float32' && device === 'tfjs')
     throw new InputError(`precision: TensorFlow.js computes in float32 here; leave --precision out, or take another --device`);
+}
+
+function checkStorage({ run: { frozenStorage, device } }: Plan): void {
+  if (frozenStorage === 'int8' && device === 'webgpu')
+    throw new InputError('frozenStorage: WebGPU has no bytes; take float16, where the adapter has it, or float32');
+  if (frozenStorage !== 'float32' && device === 'tfjs')
+    throw new InputError('frozenStorage: TensorFlow.js holds float32 only; leave --frozen-storage out, or take another --device');
 }
 
 function checkPairs({ loss, run, options }: Plan): void {

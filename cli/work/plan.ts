@@ -1,6 +1,7 @@
 /** @file What a training run is: its settings, checked and resolved from one flat configuration. */
 import { availableParallelism } from 'node:os';
 import { precisions } from '../../engine/graph/precision.ts';
+import { frozenStorages } from '../../engine/train/frozen.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { type Average, parseAverage } from '../../engine/train/averages.ts';
 import { arranged, type Loss } from '../../engine/train/loss.ts';
@@ -51,6 +52,11 @@ export const runOptions = options({
     precisions,
     'float32',
     'type of the products in networks; weights, norms, losses and updates are float32, and the loss is scaled for float16',
+  ),
+  frozenStorage: choice(
+    frozenStorages,
+    'float32',
+    'how weights that are not trained are held: those of a teacher, and what adapters are added to; fewer bits take less memory and a little time',
   ),
   logEvery: whole(10, 'steps between lines of the log', { min: 1 }),
   sampleEvery: whole(500, 'steps between sample pictures; 0 for none', { min: 0 }),

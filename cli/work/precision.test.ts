@@ -1,5 +1,5 @@
-/** @file `--precision` from the command line: runs, what is refused, what is noted. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+/** @file `--precision` and `--frozen-storage` from the command line: runs, what is refused, what is noted. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -42,11 +42,18 @@ test('float16 is noted where it is known to diverge, logged with its scale, and 
   expect(terms['student/lossScale']).toBe(65536);
   expect(JSON.parse(readFileSync(join(folder, 'half/config.json'), 'utf8'))).toMatchObject({ precision: 'float16' });
 });
-test.each([[['--precision', 'float8'], /^error: .*precision.*float8.*float32, float16, bfloat16[^\n]*\n$/]])(
-  '%j is refused',
-  async (given, message) => {
-    const { code, stderr } = await distil('never', ...given);
-    expect(code).toBe(2);
-    expect(stderr).toMatch(message);
-  },
-);
+test('a teacher in bytes: the run goes on from its checkpoint, which holds nothing of it', async () => {
+  expect(await distil('bytes', '--frozen-storage', 'int8')).toMatchObject({ code: 0 });
+  expect(await distil('bytes', '--frozen-storage', 'int8', '--steps', '3', '--resume')).toMatchObject({ code: 0 });
+  expect(JSON.parse(readFileSync(join(folder, 'bytes/config.json'), 'utf8'))).toMatchObject({ frozenStorage: 'int8' });
+  const [first] = readdirSync(join(folder, 'bytes/checkpoints'));
+  expect(readdirSync(join(folder, 'bytes/checkpoints', first!)).filter((file) => file.includes('frozen'))).toEqual([]);
+});
+test.each([
+  [['--precision', 'float8'], /^error: .*precision.*float8.*float32, float16, bfloat16[^\n]*\n$/],
+  [['--frozen-storage', 'int8', '--device', 'tfjs'], /^error: [^\n]*\n$/],
+])('%j is refused', async (given, message) => {
+  const { code, stderr } = await distil('never', ...given);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(message);
+});

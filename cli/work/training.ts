@@ -79,6 +79,7 @@ export async function makeTrainer(request: RunRequest, runtime?: Runtime): Promi
       labels: split.train.labels,
       together: togetherOf(plan.run, card.sample),
       precision: plan.run.precision,
+      frozen: plan.run.frozenStorage,
       ...(request.texts ? { conditions: withDropout(request.texts, plan.run.textDropout) } : {}),
     },
     runtime ?? runtimeFor(computeOf(plan.run)),

@@ -7,7 +7,7 @@ import type { DType } from './tensor.ts';
 const VIEWS = new Set(['Reshape', 'Identity', 'Squeeze', 'Unsqueeze', 'Flatten']);
 /** Operators that may write over their first input where nobody else reads it. */
 const IN_PLACE = new Set(['Add', 'Sub', 'Mul', 'Div', 'Relu', 'Sigmoid', 'Tanh', 'Exp', 'Sqrt', 'Abs', 'Neg', 'Erf', 'Log', 'Clip']);
-const BYTES: Readonly<Record<DType, number>> = { float32: 4, float16: 2, int64: 8, bool: 1 };
+const BYTES: Readonly<Record<DType, number>> = { float32: 4, float16: 2, int64: 8, uint8: 1, bool: 1 };
 
 /** A value whose shape a runtime has inferred. */
 export interface Inferred {

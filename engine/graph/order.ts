@@ -2,7 +2,7 @@
 import { leafOf } from './ops/leaf.ts';
 import { elements, isSymbolic, multipleOf, type Node, type Tensor, topological } from './tensor.ts';
 
-const BYTES = { float32: 4, float16: 2, int64: 8, bool: 1 } as const;
+const BYTES = { float32: 4, float16: 2, int64: 8, uint8: 1, bool: 1 } as const;
 /** Bytes of a value where the symbolic axis has length n. */
 export function sizeInBytes({ shape, dtype }: Tensor, n = 1): number {
   const size = elements(shape);

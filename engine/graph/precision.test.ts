@@ -1,10 +1,14 @@
 /** @file Products in float16 and bfloat16: the values of rounding by hand, in the interpreter and in ONNX Runtime; derivatives that are marked stay exact. */
 import './fluent.ts';
+import * as ort from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import { fillNormal, streamKey } from '../random/philox.ts';
 import { ortRuntime } from '../run/ort.ts';
 import { float32 } from '../run/runtime.ts';
+import { convolutionCases } from '../testing/cases/conv.ts';
+import { linalgCases } from '../testing/cases/reduce.ts';
 import { gradients, jvp } from './gradients.ts';
+import { toOnnx } from './onnx.ts';
 import { conv2d } from './ops/conv.ts';
 import { input } from './ops/leaf.ts';
 import { matmul } from './ops/linalg.ts';
@@ -90,4 +94,15 @@ describe.each(['float16', 'bfloat16'] as const)('%s', (precision) => {
 test('float32 is the graph itself', () => {
   const y = matmul(input('a', [2, 3]), input('b', [3, 4]));
   expect(lowered([y], 'float32')).toEqual([y]);
+});
+
+// Some spellings of a target have constants beside their inputs, which must be of the type of the product: sessions check types when they are made.
+describe.each(['cpu', 'webgpu', 'cuda'] as const)('float16 products and their gradients are well typed for %s', (target) => {
+  test.each([...convolutionCases, ...linalgCases].map((one) => [`${one.op}: ${one.title}`, one] as const))('%s', async (_, one) => {
+    const inputs = one.inputs.map(({ shape }, i) => input(`x${i}`, shape));
+    const y = one.build(...inputs);
+    const outputs = lowered([y, ...(gradients(y.square().sum(), inputs) as Tensor[])], 'float16');
+    const model = toOnnx(Object.fromEntries(outputs.map((t, i) => [`y${i}`, t])), { target });
+    await (await ort.InferenceSession.create(model, { logSeverityLevel: 4 })).release();
+  });
 });

@@ -24,6 +24,17 @@ interface LowAttrs {
 const computes = (target: Emitter['target'], precision: Low, op: string): boolean =>
   precision === 'float16' ? target === 'webgpu' || target === 'cuda' : target === 'cuda' && op === 'matmul';
 
+/** An emitter whose constants have the type of the product that they are a part of. */
+const withConstants = (emit: Emitter, low: (name: string) => string): Emitter => ({
+  target: emit.target,
+  block: emit.block,
+  node: (...given) => emit.node(...given),
+  nodes: (...given) => emit.nodes(...given),
+  ints: (values) => emit.ints(values),
+  floats: (values, shape) => low(emit.floats(values, shape)),
+  scalar: (value, dtype = 'float32') => (dtype === 'float32' ? low(emit.scalar(value)) : emit.scalar(value, dtype)),
+});
+
 const lowOp: Op<LowAttrs> = {
   name: 'low',
   infer: (inputs, { op, attrs }) => op.infer(inputs, attrs),
@@ -36,7 +47,13 @@ const lowOp: Op<LowAttrs> = {
     const inside: Node = { op, inputs, outputs, attrs };
     if (!computes(emit.target, precision, op.name)) return op.onnx(inside, names.map(rounded), emit).map(rounded);
     const low = names.map((name) => to(name, precision));
-    return op.onnx(inside, low, emit).map((name) => to(name, 'float32'));
+    return op
+      .onnx(
+        inside,
+        low,
+        withConstants(emit, (name) => to(name, precision)),
+      )
+      .map((name) => to(name, 'float32'));
   },
   reference(inputs, { inputs: given, outputs, attrs: { op, attrs, precision } }, out) {
     const round = roundTo[precision];

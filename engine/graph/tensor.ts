@@ -1,6 +1,6 @@
 /** @file The symbolic graph. A tensor is a value that some node will produce; it owns no memory. */
 
-export type DType = 'float32' | 'float16' | 'int64' | 'bool';
+export type DType = 'float32' | 'float16' | 'int64' | 'uint8' | 'bool';
 
 /** A size: a fixed number, or a whole multiple of the batch symbol N ('N', '2N', …). At most one size of a shape is symbolic. */
 export type Dim = number | 'N' | `${number}N`;

@@ -101,10 +101,12 @@ interface Crew {
   close(): Promise<void>;
 }
 
-const sharedValue = (length: number, shape: readonly number[]): SharedValue => ({
-  shape,
-  data: new Float32Array(new SharedArrayBuffer(4 * length)),
-});
+/** Memory for a value of the same type and shape. */
+function sharedLike({ type, dims, data }: ort.Tensor): SharedValue {
+  const Kind = data.constructor as Float32ArrayConstructor;
+  const memory = new SharedArrayBuffer(Kind.BYTES_PER_ELEMENT * data.length);
+  return { dtype: type as HostTensor['dtype'], shape: dims, data: new Kind(memory as unknown as ArrayBuffer) };
+}
 
 async function startCrew(
   files: Readonly<Record<string, ProgramFile>>,
@@ -113,14 +115,15 @@ async function startCrew(
   options: ort.InferenceSession.SessionOptions,
 ): Promise<Crew> {
   const written = new Set(Object.values(files).flatMap(({ updates }) => updates));
-  const like = (name: string): SharedValue => sharedValue(state.current(name).size, state.current(name).dims);
   const read = Object.fromEntries(
     state
       .names()
       .filter((name) => !written.has(name))
-      .map((name) => [name, like(name)]),
+      .map((name) => [name, sharedLike(state.current(name))]),
   );
-  const results = Array.from({ length: size }, () => Object.fromEntries([...written].map((name) => [name, like(name)])));
+  const results = Array.from({ length: size }, () =>
+    Object.fromEntries([...written].map((name) => [name, sharedLike(state.current(name)) as SharedValue<Float32Array>])),
+  );
   const { url, execArgv } = workerEntry(import.meta.url, 'ort-sums.worker');
   const threads = results.map((own) => new Worker(url, { execArgv, workerData: { files, read, own, options } satisfies PartSetup }));
   const needed = new Set((await Promise.all(threads.map((thread) => next<readonly string[]>(thread)))).flat());
@@ -131,7 +134,7 @@ async function startCrew(
     start(program, feeds) {
       for (const name of needed) {
         if (copied.get(name) === state.version(name)) continue;
-        read[name]!.data.set(state.current(name).data as Float32Array);
+        (read[name]!.data as Float32Array).set(state.current(name).data as Float32Array);
         copied.set(name, state.version(name));
       }
       const job: Omit<PartJob, 'feeds'> = { program, versions: Object.fromEntries(copied) };

@@ -5,16 +5,17 @@ import type { ProgramFile } from './ort.ts';
 import type { Feeds, HostTensor } from './runtime.ts';
 
 /** Memory that all threads see. ONNX Runtime does not take it, so every thread copies. */
-export interface SharedValue {
+export interface SharedValue<Data extends HostTensor['data'] = HostTensor['data']> {
+  readonly dtype: HostTensor['dtype'];
   readonly shape: readonly number[];
-  readonly data: Float32Array;
+  readonly data: Data;
 }
 export interface PartSetup {
   readonly files: Readonly<Record<string, ProgramFile>>;
   /** States by name, as they are copied here before a job that needs them. */
   readonly read: Readonly<Record<string, SharedValue>>;
   /** Where this thread leaves the updates. */
-  readonly own: Readonly<Record<string, SharedValue>>;
+  readonly own: Readonly<Record<string, SharedValue<Float32Array>>>;
   readonly options: ort.InferenceSession.SessionOptions;
 }
 export interface PartJob {
@@ -33,14 +34,15 @@ for (const [name, { model }] of Object.entries(files)) sessions[name] = await or
 const names = Object.keys(read).filter((name) => Object.values(sessions).some(({ inputNames }) => inputNames.includes(name)));
 const copies = new Map(names.map((name) => [name, { version: -1, tensor: tensorLike(read[name]!) }]));
 
-function tensorLike({ data, shape }: SharedValue): ort.Tensor {
-  return new ort.Tensor('float32', new Float32Array(data.length), shape as number[]);
+function tensorLike({ dtype, data, shape }: SharedValue): ort.Tensor {
+  const Kind = data.constructor as Float32ArrayConstructor;
+  return new ort.Tensor(dtype as 'float32', new Kind(data.length), shape as number[]);
 }
 
 function refresh(versions: PartJob['versions']): void {
   for (const [name, copy] of copies) {
     if (copy.version === versions[name]) continue;
-    (copy.tensor.data as Float32Array).set(read[name]!.data);
+    (copy.tensor.data as Float32Array).set(read[name]!.data as Float32Array);
     copy.version = versions[name]!;
   }
 }

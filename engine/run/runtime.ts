@@ -5,7 +5,8 @@ import type { DType, Tensor } from '../graph/tensor.ts';
 export interface HostTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  readonly data: Float32Array | BigInt64Array | Uint8Array;
+  /** float16 as its bits. */
+  readonly data: Float32Array | Uint16Array | BigInt64Array | Uint8Array;
 }
 export type Feeds = Readonly<Record<string, HostTensor>>;
 export type Outputs = Readonly<Record<string, HostTensor>>;

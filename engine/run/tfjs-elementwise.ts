@@ -54,7 +54,7 @@ const softplus: Unary = (tf, x) => tf.add(tf.relu(x), tf.log1p(tf.exp(tf.neg(tf.
 
 const cast: Kernel<{ readonly to: DType }> = ([x], { tf, attrs: { to } }) => {
   if (to === 'bool') return tf.notEqual(x!, scalar(tf, x!, 0));
-  if (to === 'int64') return tf.cast(x!, 'int32');
+  if (to === 'int64' || to === 'uint8') return tf.cast(x!, 'int32');
   const wide = tf.cast(x!, 'float32');
   // No backend has 16-bit floats: their values are kept in 32 bits.
   return to === 'float16' ? tf.tensor(Float32Array.from(wide.dataSync(), roundTo.float16), wide.shape, 'float32') : wide;

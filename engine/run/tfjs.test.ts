@@ -77,6 +77,26 @@ test('a state that becomes what was fed, what it was, or another one keeps a cop
   await step!.close();
 });
 
+test('float16 goes in and out as its bits, bytes as bytes', async () => {
+  // 1, −2, 2⁻²⁴, 65504 and infinity. IEEE 754, binary16.
+  const bits = Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00);
+  const memory = runtime.state({
+    half: { dtype: 'float16', shape: [5], data: bits },
+    bytes: { dtype: 'uint8', shape: [3], data: Uint8Array.of(0, 128, 255) },
+  });
+  const [half, bytes] = [state('half', [5], 'float16'), state('bytes', [3], 'uint8')];
+  const outputs = { half, wide: cast(half, 'float32'), numbers: cast(bytes, 'float32').sub(128) };
+  const { program } = await runtime.compile({ program: { outputs, updates: new Map([[bytes, bytes]]) } }, memory);
+  expect(await program!.run({})).toEqual({
+    half: { dtype: 'float16', shape: [5], data: bits },
+    wide: numbers(1, -2, 2 ** -24, 65504, Number.POSITIVE_INFINITY),
+    numbers: numbers(-128, 0, 127),
+  });
+  await program!.close();
+  expect(await memory.read('half')).toEqual({ dtype: 'float16', shape: [5], data: bits });
+  expect(await memory.read('bytes')).toEqual({ dtype: 'uint8', shape: [3], data: Uint8Array.of(0, 128, 255) });
+});
+
 test('where commit is 0 the state stays as it was, held or not', async () => {
   const w = state('w', []);
   const x = input('x', []);

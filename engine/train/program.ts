@@ -9,6 +9,7 @@ import { lowered, type Precision } from '../graph/precision.ts';
 import { recomputed } from '../graph/recompute.ts';
 import type { Shape, Tensor } from '../graph/tensor.ts';
 import type { Program } from '../run/runtime.ts';
+import type { FrozenStore } from './frozen.ts';
 import { type Draw, followersOf, type Loss, learnsFromPairs, type Scene, shadowsOf } from './loss.ts';
 import type { Condition, Head, Network, SampleType, Scope } from './network.ts';
 import { type OptimizerOptions, optimize, slotsOf } from './optimizer.ts';
@@ -208,12 +209,13 @@ export function stateLabels(
   };
 }
 
-/** The programs of every phase. `frozen` holds the weights of players that nothing trains, and buffers of all. */
+/** The programs of every phase. `store` holds weights that nothing trains; without one they are constants. */
 export function buildPhases(
   stage: Stage,
   declarations: Readonly<Record<string, readonly Declaration[]>>,
   weights: Readonly<Record<string, Weights>>,
   settings: UpdateSettings,
+  store: FrozenStore | null = null,
 ): PhaseProgram[] {
   const followers = followersOf(stage.loss);
   const moving = [...trainedOf(stage.loss), ...Object.keys(shadowsOf(stage.loss))];
@@ -223,7 +225,9 @@ export function buildPhases(
   const scopes = Object.fromEntries(
     Object.keys(declarations).map((name) => [
       name,
-      vectors[name] ? packedScope(vectors[name], layouts[name]!, weights[name]!, shared) : constantScope(weights[name]!, shared),
+      vectors[name]
+        ? packedScope(vectors[name], layouts[name]!, weights[name]!, shared, store?.hold)
+        : constantScope(weights[name]!, shared, store?.hold),
     ]),
   );
   return Object.entries(stage.loss.phases).map(([name, phase]) => {

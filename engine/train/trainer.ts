@@ -17,6 +17,7 @@ import {
 } from '../run/runtime.ts';
 import type { Average } from './averages.ts';
 import { type ConditionTable, gatherRows } from './conditions.ts';
+import { FROZEN, type FrozenStorage, frozenStore } from './frozen.ts';
 import { followersOf, type Loss, type Moment, recalledOf, shadowsOf, scalarsOf as toldOf } from './loss.ts';
 import { firstScale, type LossScale, maySink, nextScale } from './loss-scale.ts';
 import { type OptimizerOptions, scalarsOf } from './optimizer.ts';
@@ -64,6 +65,8 @@ export interface TrainerSettings {
   readonly averageOn?: 'update' | 'step';
   /** Of products in networks; default float32. */
   readonly precision?: Precision;
+  /** How weights that are not trained are held; default float32. */
+  readonly frozen?: FrozenStorage;
   /** Labels of the data set, from which conditions are drawn. */
   readonly labels: ArrayLike<number> | null;
   /** Most steps that run in one go where the runtime gains by it; default 1. The values are those of single steps. */
@@ -110,6 +113,7 @@ interface Compiled {
   readonly executables: Readonly<Record<string, Executable>>;
   readonly sums: Readonly<Record<string, Sums>>;
   readonly steps: Steps | null;
+  readonly heldBytes: number;
 }
 
 /** Steps in a row that may fail before training stops. */
@@ -135,6 +139,8 @@ export class Trainer {
   private readonly sums: Readonly<Record<string, Sums>>;
   /** Several steps in one go, where the runtime gains by it and the method allows it. */
   private readonly several: Steps | null;
+  /** Bytes of the weights that are held in fewer bits, once for all programs. */
+  readonly heldBytes: number;
   /** What training leaves as it is: the buffers of trained players, all weights of the others. */
   readonly fixed: Readonly<Record<string, Weights>>;
 
@@ -143,7 +149,7 @@ export class Trainer {
     declarations: Trainer['declarations'],
     phases: readonly PhaseProgram[],
     state: State,
-    { executables, sums, steps }: Compiled,
+    { executables, sums, steps, heldBytes }: Compiled,
     weights: Readonly<Record<string, Weights>>,
   ) {
     this.settings = settings;
@@ -154,6 +160,7 @@ export class Trainer {
     this.executables = executables;
     this.sums = sums;
     this.several = steps;
+    this.heldBytes = heldBytes;
     this.fixed = fixedOf(declarations, Object.keys(this.layouts), weights);
     for (const player of trainedOf(settings.stage.loss)) this.updates[player] = 0;
     if (settings.precision === 'float16') this.scales = Object.fromEntries(phases.map(({ phase }) => [phase, firstScale]));
@@ -169,7 +176,8 @@ export class Trainer {
       weights[player] = startOf(stage.loss, declared, given[player] ?? given[origin], settings.seed, origin);
     }
     const update = updateSettings(settings);
-    const phases = buildPhases(stage, declarations, weights, update);
+    const store = frozenStore(settings.frozen ?? 'float32');
+    const phases = buildPhases(stage, declarations, weights, update, store);
     const layouts = layoutsOf(stage, declarations);
     const initial: Record<string, HostTensor> = {};
     for (const [player, layout] of Object.entries(layouts)) {
@@ -190,7 +198,7 @@ export class Trainer {
     );
     for (const name of memory.length === 0 ? [] : settings.parts > 1 ? [MEMORY, `${MEMORY}/gradient`] : [MEMORY])
       initial[name] = float32(Float32Array.from(memory), [memory.length]);
-    const state = runtime.state(initial);
+    const state = runtime.state({ ...initial, ...store?.held });
     const cut = settings.parts > 1;
     const programs = Object.fromEntries(phases.map((p) => [p.phase, cut ? p.apply : p.fused]));
     if (settings.averageOn === 'step')
@@ -198,7 +206,13 @@ export class Trainer {
     const parts = cut ? Object.fromEntries(phases.map((p) => [p.phase, p.part])) : {};
     const executables = await runtime.compile(programs, state);
     const sums = await runtime.compileSums(parts, state, settings.beside ?? 1);
-    const compiled = { executables, sums, steps: mayRunTogether(settings) ? (runtime.steps?.(executables, state) ?? null) : null };
+    const heldBytes = Object.values(store?.held ?? {}).reduce((n, { data }) => n + data.byteLength, 0);
+    const compiled = {
+      executables,
+      sums,
+      heldBytes,
+      steps: mayRunTogether(settings) ? (runtime.steps?.(executables, state) ?? null) : null,
+    };
     return new Trainer(settings, declarations, phases, state, compiled, weights);
   }
 
@@ -472,18 +486,21 @@ export class Trainer {
     return new Map([...unpackWeights(layout, data as Float32Array), ...this.fixed[player]!]);
   }
 
+  /** States that a run goes on from. */
+  private saved(): readonly string[] {
+    return this.state.names().filter((name) => !name.endsWith('/gradient') && !name.startsWith(FROZEN));
+  }
+
   async snapshot(): Promise<Snapshot> {
     const vectors: Record<string, Float32Array> = {};
-    for (const name of this.state.names())
-      if (!name.endsWith('/gradient')) vectors[name] = (await this.state.read(name)).data as Float32Array;
+    for (const name of this.saved()) vectors[name] = (await this.state.read(name)).data as Float32Array;
     const scales = Object.keys(this.scales).length > 0 ? { scales: this.scales } : {};
     return { step: this.step, nimg: this.nimg, skipped: this.skipped, updates: { ...this.updates }, ...scales, vectors };
   }
 
   /** Continues from a snapshot. Errors: one that does not fit this run. */
   async restore(snapshot: Snapshot): Promise<void> {
-    for (const name of this.state.names()) {
-      if (name.endsWith('/gradient')) continue;
+    for (const name of this.saved()) {
       const data = snapshot.vectors[name];
       const size = (await this.state.read(name)).data.length;
       if (data?.length !== size)

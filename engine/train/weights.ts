@@ -48,8 +48,13 @@ export function recordingScope(player: string): {
 /**
  * Frozen weights: constants of the graph, which a runtime may rearrange once for speed.
  * @param shared constants by their values, for several players that hold the same ones: each is one constant then
+ * @param hold gives large weights another form than that of a constant
  */
-export function constantScope(weights: Weights, shared = new Map<Float32Array, Tensor>()): Scope {
+export function constantScope(
+  weights: Weights,
+  shared = new Map<Float32Array, Tensor>(),
+  hold: (weight: Weight) => Tensor | null = () => null,
+): Scope {
   const made = new Map<string, Tensor>();
   const get = (name: string, shape: readonly number[]): Tensor => {
     if (!made.has(name)) {
@@ -57,7 +62,7 @@ export function constantScope(weights: Weights, shared = new Map<Float32Array, T
       if (!weight || weight.shape.join() !== shape.join())
         throw new InputError(`weights: ${name} should be [${shape}], but is ${weight ? `[${weight.shape}]` : 'missing'}`);
       const known = shared.get(weight.data);
-      const tensor = known?.shape.join() === shape.join() ? known : constant(weight.data, shape);
+      const tensor = known?.shape.join() === shape.join() ? known : (hold(weight) ?? constant(weight.data, shape));
       shared.set(weight.data, tensor);
       made.set(name, tensor);
     }
@@ -81,13 +86,19 @@ export function layoutOf(declared: Iterable<Declaration>): Layout {
 export const layoutSize = (layout: Layout): number => layout.reduce((n, { shape }) => n + count(shape), 0);
 
 /** Trained weights: one state vector, so that optimizer, averages and clipping are a handful of nodes however many layers there are. `others` holds what is not trained. */
-export function packedScope(vector: Tensor, layout: Layout, others: Weights, shared?: Map<Float32Array, Tensor>): Scope {
+export function packedScope(
+  vector: Tensor,
+  layout: Layout,
+  others: Weights,
+  shared?: Map<Float32Array, Tensor>,
+  hold?: (weight: Weight) => Tensor | null,
+): Scope {
   const parts = unpack(
     vector,
     layout.map((l) => l.shape),
   );
   const made = new Map(layout.map((l, i) => [l.name, parts[i]!]));
-  const fixed = constantScope(others, shared);
+  const fixed = constantScope(others, shared, hold);
   const get = (name: string, shape: readonly number[]): Tensor => made.get(name) ?? fixed(name, shape);
   return Object.assign(get, { buffer: (name: string, shape: readonly number[], init: Init) => fixed.buffer(name, shape, init) });
 }

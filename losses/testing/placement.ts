@@ -1,4 +1,4 @@
-/** @file Compiles for WebGPU what its arguments name and says which nodes ONNX Runtime would put elsewhere; a process of its own. */
+/** @file Compiles for WebGPU, or the provider of the second argument, what the first names and says which nodes ONNX Runtime would put elsewhere; a process of its own. */
 import '../../engine/graph/fluent.ts';
 import { gradients } from '../../engine/graph/gradients.ts';
 import { input } from '../../engine/graph/ops/leaf.ts';
@@ -11,6 +11,8 @@ import { diffusersNetwork, foreignDenoiser, networkNames } from '../../models/fo
 import { readScheduler } from '../../models/foreign/diffusers/schedulers.ts';
 import { SMALL } from '../../models/foreign/diffusers/testing/small.ts';
 import { methodNames, NETWORKS, type NetworkName, tinyRun } from './tiny-runs.ts';
+
+const provider = process.argv[3] === 'cuda' ? 'cuda' : 'webgpu';
 
 type Named = readonly [name: string, model: Uint8Array];
 
@@ -25,7 +27,7 @@ async function* phasesOf(method: string, network: NetworkName): AsyncIterable<Na
   });
   for (const { phase, fused, part, apply } of phases)
     for (const [kind, program] of Object.entries(method === 'dmd2' ? { fused, part, apply } : { fused }))
-      yield [`${method} ${phase} ${kind} on ${network}`, (await programFile(program, 'webgpu')).model];
+      yield [`${method} ${phase} ${kind} on ${network}`, (await programFile(program, provider)).model];
 }
 
 /** A small network of a class of diffusers and its gradients in all weights. */
@@ -38,7 +40,7 @@ async function foreign(name: string): Promise<Named> {
   const denoised = foreignDenoiser(network.raw(scope), schedule).denoise(x, input('sigma', [2, 1, 1, 1]), given);
   const loss = mean(denoised.square());
   const slopes = gradients(loss, [x, ...tensors.values()]).map((slope, i) => [`slope ${i}`, slope] as const);
-  return [name, (await programFile({ outputs: { denoised, ...Object.fromEntries(slopes) }, updates: new Map() }, 'webgpu')).model];
+  return [name, (await programFile({ outputs: { denoised, ...Object.fromEntries(slopes) }, updates: new Map() }, provider)).model];
 }
 
 /** Models by what they are. */
@@ -53,6 +55,6 @@ const elsewhere: string[] = [];
 let compiled = 0;
 for await (const [name, model] of models()) {
   compiled += 1;
-  if (!(await staysOnProvider(name, model))) elsewhere.push(name);
+  if (!(await staysOnProvider(name, model, provider))) elsewhere.push(name);
 }
 process.stdout.write(`${JSON.stringify({ compiled, elsewhere })}\n`);

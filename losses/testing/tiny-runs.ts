@@ -149,3 +149,29 @@ export async function tinyCurve(
     seconds: (performance.now() - start) / 1000,
   };
 }
+
+export interface Difference {
+  readonly largest: number;
+  readonly where: string;
+}
+/** How far a device's curve is from the CPU's: terms relative to their size (at least 0.01), weights and moments to the largest of their tensor. */
+export function differences(cpu: Curve, device: Curve): Readonly<Record<'terms' | 'weights' | 'moments', Difference>> {
+  const worst = (found: readonly (readonly [where: string, off: number])[]): Difference =>
+    found.reduce<Difference>((most, [where, off]) => (off <= most.largest ? most : { largest: off, where }), { largest: 0, where: '' });
+  const off = (values: readonly number[], actual: readonly number[] = []): number => {
+    const scale = Math.max(...values.map(Math.abs), 1e-30);
+    return values.reduce((most, v, i) => Math.max(most, Number.isFinite(actual[i]) ? Math.abs(v - actual[i]!) / scale : Infinity), 0);
+  };
+  const terms = cpu.terms.flatMap((step, i) =>
+    Object.entries(step).map(([name, value]) => {
+      const actual = device.terms[i]?.[name] ?? Number.NaN;
+      return [
+        `step ${i + 1}: ${name}: ${value} and ${actual}`,
+        Number.isFinite(actual) ? Math.abs(actual - value) / Math.max(1e-2, Math.abs(value)) : Infinity,
+      ] as const;
+    }),
+  );
+  const tensors = Object.entries(cpu.weights).map(([name, values]) => [name, off(values, device.weights[name])] as const);
+  const isMoment = ([name]: readonly [string, number]): boolean => /\/[mv]$/.test(name);
+  return { terms: worst(terms), weights: worst(tensors.filter((one) => !isMoment(one))), moments: worst(tensors.filter(isMoment)) };
+}

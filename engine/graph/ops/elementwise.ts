@@ -314,7 +314,7 @@ const castOp: Op<{ readonly to: DType }> = {
 };
 const isFloat = (d: DType): boolean => d === 'float32' || d === 'float16';
 /** ONNX numbers of the element types. */
-export const ELEMENT_TYPE: Readonly<Record<DType, number>> = { float32: 1, int64: 7, bool: 9, float16: 10 };
+export const ELEMENT_TYPE: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int64: 7, bool: 9, float16: 10 };
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
 
 export const square = (x: Tensor): Tensor => mul(x, x);

@@ -1,12 +1,17 @@
-/** @file Whether ONNX Runtime puts every node of a model on its WebGPU provider. */
+/** @file Whether ONNX Runtime puts every node of a model on an accelerator's provider. */
 import { writeSync } from 'node:fs';
 import * as ort from 'onnxruntime-node';
 
-const settings = { executionProviders: [{ name: 'webgpu', preferredLayout: 'NCHW' }], enableMemPattern: false } as const;
+const settingsOf = (provider: 'webgpu' | 'cuda') =>
+  ({
+    executionProviders: [provider === 'webgpu' ? { name: provider, preferredLayout: 'NCHW' } : provider],
+    enableMemPattern: false,
+  }) as const;
 const HEADING = '=== ';
 
 /** Where not, the nodes are written to stderr, for `nodesElsewhere`. */
-export async function staysOnProvider(name: string, model: Uint8Array): Promise<boolean> {
+export async function staysOnProvider(name: string, model: Uint8Array, provider: 'webgpu' | 'cuda' = 'webgpu'): Promise<boolean> {
+  const settings = settingsOf(provider);
   try {
     const strict = { ...settings, logSeverityLevel: 4, extra: { session: { disable_cpu_ep_fallback: '1' } } } as const;
     await (await ort.InferenceSession.create(model, strict)).release();

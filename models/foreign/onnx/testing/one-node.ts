@@ -40,7 +40,7 @@ export interface OneNode {
   readonly opset: number;
   readonly outputs: number;
 }
-const ELEMENT: Readonly<Record<DType, number>> = { float32: 1, int64: 7, bool: 9, float16: 10 };
+const ELEMENT: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int64: 7, bool: 9, float16: 10 };
 
 export function tensorOf(name: string, { fixed, shape, dtype }: Fixed): TensorProto {
   const data = dtype === 'int64' ? BigInt64Array.from(fixed, BigInt) : dtype === 'bool' ? Uint8Array.from(fixed) : Float32Array.from(fixed);
