@@ -25,7 +25,7 @@ export const autoencoderConfig = () => readAutoencoderKL('autoencoder', AUTOENCO
 /** Weight of the divergence to a unit normal beside absolute differences of pixels. */
 const KL_WEIGHT = 1e-5;
 export const AUTOENCODER_TRAINING: SingleTraining = {
-  ...{ steps: 4000, batch: 32, seed: 0, rate: 1e-3, warmup: 100 },
+  ...{ steps: 2500, batch: 32, seed: 0, rate: 1e-3, warmup: 100 },
   ...{ average: 'constant:0.999', weightDecay: 0, threads: 2 },
 };
 

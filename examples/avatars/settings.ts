@@ -29,6 +29,7 @@ export interface Settings {
     /** Drawings of the new style, and prompts that its student sees. */
     readonly images: number;
     readonly rank: number;
+    readonly targets: readonly string[];
     readonly training: Training;
     readonly student: StudentSettings;
   };
@@ -40,6 +41,9 @@ export interface Settings {
 export const levelOf = (time: number): number => Math.sqrt(1 - shares[time]! ** 2) / shares[time]!;
 /** Levels of a student of four calls, evenly spaced in time. */
 const FOUR = [999, 749, 499, 249].map((time) => levelOf(Math.min(time, TIMES - 1)).toPrecision(6)).join(',');
+
+/** Modules of the UNet that adapters change: projections of attention, and convolutions. */
+const ADAPTED = ['to_q', 'to_k', 'to_v', 'to_out.0', 'proj_in', 'proj_out', 'conv1', 'conv2', 'conv_in', 'conv_out'];
 
 const dmd2 = {
   ...{ batch: 32, lr: 4e-4, 'lr-scale': 'fake=2', beta1: 0, beta2: 0.99, 'weight-decay': 0, rate: 'linear', averages: 'constant:0.99' },
@@ -64,9 +68,9 @@ export const FULL: Settings = {
     'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 4000, 'student-levels': FOUR } },
   },
   style: {
-    ...{ images: 300, rank: 8 },
+    ...{ images: 300, rank: 8, targets: ADAPTED },
     training: { ...teacher, steps: 1500, batch: 32, rate: 1e-3, average: 'constant:0.99' },
-    student: { method: 'dmd2', flags: { ...dmd2, steps: 2000, 'lora-rank': 16 } },
+    student: { method: 'dmd2', flags: { ...dmd2, steps: 2000, 'lora-rank': 8, 'lora-targets': ADAPTED.join() } },
   },
 };
 
@@ -86,5 +90,5 @@ export const TINY: Settings = {
   ...{ judge: short(judge), autoencoder: short(autoencoder), teacher: short(teacher) },
   ...{ teacherSteps: 2, prompts: 4, measured: 2 },
   students: Object.fromEntries(Object.entries(FULL.students).map(([name, student]) => [name, few(student)])),
-  style: { images: 4, rank: 2, training: short(teacher), student: few(FULL.style.student) },
+  style: { ...FULL.style, images: 4, rank: 2, training: short(teacher), student: few(FULL.style.student) },
 };

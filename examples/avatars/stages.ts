@@ -186,13 +186,13 @@ export async function makeStudents(context: Context, only?: string): Promise<voi
 export const makeStyle = (context: Context): Promise<void> =>
   once(places(context).style, context, async () => {
     const { settings, threads } = context;
-    const { images, rank, training } = settings.style;
+    const { images, rank, targets, training } = settings.style;
     const { style, weights } = places(context);
     const { train } = await split(context);
     const { scale } = await latentsOf(context);
     const few = someOf(train, Math.min(images, train.n), 0);
     const values = (await encodeAll(context, few, atDusk)).map((v) => v * scale);
-    const adapters = { rank, alpha: rank, targets: STYLE_TARGETS };
+    const adapters = { rank, alpha: rank, targets };
     const tuned = await trainTeacher(
       { n: few.n, values, captions: few.captions },
       {
@@ -206,9 +206,6 @@ export const makeStyle = (context: Context): Promise<void> =>
       lora_adapter_metadata: JSON.stringify({ 'unet.r': rank, 'unet.lora_alpha': rank, 'unet.peft_type': 'LORA' }),
     });
   });
-/** Modules of the UNet that the style changes: projections of attention, and convolutions. */
-const STYLE_TARGETS = ['to_q', 'to_k', 'to_v', 'to_out.0', 'conv1', 'conv2', 'conv_in', 'conv_out'];
-
 /** The teacher with the style's adapters on it, distilled into adapters, from prompts alone. */
 export async function makeStyledStudent(context: Context): Promise<void> {
   const { settings } = context;
