@@ -5,11 +5,13 @@ import { concat, reshape } from '../../engine/graph/ops/movement.ts';
 import { reduceMean, reduceSum } from '../../engine/graph/ops/reduce.ts';
 import type { Tensor } from '../../engine/graph/tensor.ts';
 import { fillUniform, streamKey } from '../../engine/random/philox.ts';
+import type { Scope } from '../../engine/train/network.ts';
 import { type SingleCheckpoints, type SingleTask, type SingleTraining, trainSingle } from '../../engine/train/single.ts';
 import type { Weights } from '../../engine/train/weights.ts';
 import { autoencoderKL, readAutoencoderKL } from '../../models/foreign/diffusers/autoencoder-kl.ts';
 import { type Drawings, floats, PIXELS, SIZE } from './drawings.ts';
 import { chosen } from './judge.ts';
+import { reground, WHITE } from './style.ts';
 
 /** Its `config.json`; `scaling_factor` is set to one over the latents' deviation once it is trained. */
 export const AUTOENCODER = {
@@ -25,47 +27,53 @@ export const autoencoderConfig = () => readAutoencoderKL('autoencoder', AUTOENCO
 /** Weight of the divergence to a unit normal beside absolute differences of pixels. */
 const KL_WEIGHT = 1e-5;
 export const AUTOENCODER_TRAINING: SingleTraining = {
-  ...{ steps: 2500, batch: 32, seed: 0, rate: 1e-3, warmup: 100 },
+  ...{ steps: 8000, batch: 8, seed: 0, rate: 1e-3, warmup: 100 },
   ...{ average: 'constant:0.999', weightDecay: 0, threads: 2 },
 };
+
+/** Of the decoder alone, which makes the teacher wait no longer. */
+export const DECODER_TRAINING: SingleTraining = { ...AUTOENCODER_TRAINING, steps: 8000 };
 
 /** ½ Σ (μ² + σ² − 1 − ln σ²) per sample, [N]. Kingma & Welling 2013, appendix B. */
 export const divergence = (mean: Tensor, logvar: Tensor): Tensor =>
   reduceSum(mean.square().add(logvar.exp()).sub(1).sub(logvar), [1, 2, 3]).mul(0.5);
 
-/** Of so many of the images the colours are changed, so that the autoencoder serves other styles of drawing too. */
-const RECOLOURED = 0.25;
-/** Gives some of the images another contrast and brightness in each channel, in place; all values stay in −1…1. */
-function recolour(images: Float32Array, seed: number, step: number): void {
+/** So many of the images stand on a ground of any colour, so that the autoencoder serves other styles of drawing too. */
+const REGROUNDED = 0.15;
+function onOtherGround(images: Float32Array, seed: number, step: number): void {
   const n = images.length / PIXELS;
-  const chance = new Float32Array(7 * n);
-  fillUniform(chance, streamKey(seed, step, 'autoencoder.colours'), 7);
-  for (let i = 0; i < n; i++) {
-    if (chance[7 * i]! >= RECOLOURED) continue;
-    for (let c = 0; c < 3; c++) {
-      const gain = 0.4 + 0.6 * chance[7 * i + 1 + c]!;
-      const shift = (1 - gain) * (2 * chance[7 * i + 4 + c]! - 1);
-      const first = i * PIXELS + c * SIZE * SIZE;
-      for (let p = first; p < first + SIZE * SIZE; p++) images[p] = gain * images[p]! + shift;
-    }
-  }
+  const chance = new Float32Array(4 * n);
+  fillUniform(chance, streamKey(seed, step, 'autoencoder.ground'), 4);
+  const colour = (i: number, c: number): number => 2 * chance[4 * i + 1 + c]! - 1;
+  for (let i = 0; i < n; i++) if (chance[4 * i]! < REGROUNDED) reground(images, i, WHITE, [colour(i, 0), colour(i, 1), colour(i, 2)]);
 }
 
-export function trainAutoencoder(
-  train: Drawings,
-  training = AUTOENCODER_TRAINING,
-  onLoss?: (step: number, loss: number) => void,
-  checkpoints?: SingleCheckpoints,
-): Promise<Weights> {
+/** Where an encoder is finished: its weights stay, those of the decoder are trained. */
+const withFixedEncoder = (scope: Scope): Scope =>
+  Object.assign(
+    ((name, shape, init = { kind: 'constant', value: 0 }) =>
+      /^(encoder|quant_conv)\./.test(name) ? scope.buffer(name, shape, init) : scope(name, shape, init)) as Scope,
+    { buffer: scope.buffer },
+  );
+
+export interface AutoencoderRun {
+  readonly training: SingleTraining;
+  readonly onLoss?: (step: number, loss: number) => void;
+  readonly checkpoints?: SingleCheckpoints;
+  /** An autoencoder whose decoder alone goes on training; latents stay what they are. */
+  readonly start?: Weights;
+}
+export function trainAutoencoder(train: Drawings, { training, onLoss, checkpoints, start }: AutoencoderRun): Promise<Weights> {
   const config = autoencoderConfig();
+  const name = start ? 'decoder' : 'autoencoder';
   const task: SingleTask = {
-    ...{ name: 'autoencoder', title: 'absolute differences and divergence', reference: '2112.10752' },
+    ...{ name, title: 'absolute differences and divergence', reference: '2112.10752' },
     ...{ shape: [3, SIZE, SIZE], beside: 0 },
     // What a head gives is one tensor: difference and divergence of each sample, [N, 2].
     build:
       (scope) =>
       ({ image, noise }) => {
-        const model = autoencoderKL(scope, config);
+        const model = autoencoderKL(start ? withFixedEncoder(scope) : scope, config);
         const posterior = model.encode(image!);
         const difference = reduceMean(model.decode(posterior.sample(noise!)).sub(image!).abs(), [1, 2, 3]);
         const column = (t: Tensor): Tensor => reshape(t, [image!.shape[0]!, 1]);
@@ -79,15 +87,12 @@ export function trainAutoencoder(
     },
   };
   const batchOf = (step: number) => {
-    const images = floats(train, chosen(train.n, training.batch, training.seed, step, 'autoencoder.batch'));
-    recolour(images, training.seed, step);
+    const images = floats(train, chosen(train.n, training.batch, training.seed, step, `${name}.batch`));
+    onOtherGround(images, training.seed, step);
     return { images, labels: null };
   };
-  return trainSingle(
-    task,
-    training,
-    batchOf,
-    ({ step, terms }) => onLoss?.(step, terms['autoencoder/loss']!),
-    checkpoints ? { checkpoints } : {},
-  );
+  return trainSingle(task, training, batchOf, ({ step, terms }) => onLoss?.(step, terms[`${name}/loss`]!), {
+    ...(checkpoints ? { checkpoints } : {}),
+    ...(start ? { start } : {}),
+  });
 }

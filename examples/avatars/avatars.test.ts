@@ -51,7 +51,7 @@ test('the divergence is 0 for a unit normal, and ½ (μ² + σ² − 1 − ln σ
 test('the autoencoder learns to copy', async () => {
   const losses: number[] = [];
   const training = { ...AUTOENCODER_TRAINING, steps: 12, batch: 4, threads: 1, average: null };
-  await trainAutoencoder(split.train, training, (_, loss) => losses.push(loss));
+  await trainAutoencoder(split.train, { training, onLoss: (_, loss) => losses.push(loss) });
   expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
   expect(floats(split.train, [0]).length).toBe(PIXELS);
 });

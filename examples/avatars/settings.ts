@@ -1,6 +1,6 @@
 /** @file What the example makes: how much is drawn, how long each network is trained, and with which options students are distilled. */
 import type { SingleTraining } from '../../engine/train/single.ts';
-import { AUTOENCODER_TRAINING } from './autoencoder.ts';
+import { AUTOENCODER_TRAINING, DECODER_TRAINING } from './autoencoder.ts';
 import { JUDGE_TRAINING } from './judge.ts';
 import { shares, TIMES } from './networks.ts';
 import { TEACHER_TRAINING } from './teacher.ts';
@@ -17,6 +17,8 @@ export interface Settings {
   readonly drawings: number;
   readonly judge: Training;
   readonly autoencoder: Training;
+  /** Of the autoencoder's decoder alone, afterwards. */
+  readonly decoder: Training;
   readonly teacher: Training;
   /** Scale of the teacher's guidance, in its own samples and for its students. */
   readonly guidance: number;
@@ -56,16 +58,17 @@ const consistency = {
 };
 const { threads: _judge, ...judge } = JUDGE_TRAINING;
 const { threads: _autoencoder, ...autoencoder } = AUTOENCODER_TRAINING;
+const { threads: _decoder, ...decoder } = DECODER_TRAINING;
 const { threads: _teacher, ...teacher } = TEACHER_TRAINING;
 
 export const FULL: Settings = {
   drawings: 24_000,
-  ...{ judge, autoencoder, teacher },
+  ...{ judge, autoencoder, decoder, teacher },
   ...{ guidance: 2, teacherSteps: 18, prompts: 6000, measured: 500 },
   students: {
-    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 6000 } },
-    'one-step-cd': { method: 'cd', flags: { ...consistency, steps: 6000 } },
-    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 4000, 'student-levels': FOUR } },
+    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 3000 } },
+    'one-step-cd': { method: 'cd', flags: { ...consistency, steps: 3000 } },
+    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 2500, 'student-levels': FOUR } },
   },
   style: {
     ...{ images: 300, rank: 8, targets: ADAPTED },
@@ -87,7 +90,7 @@ const few = ({ method, flags }: StudentSettings): StudentSettings => ({
 export const TINY: Settings = {
   ...FULL,
   drawings: 60,
-  ...{ judge: short(judge), autoencoder: short(autoencoder), teacher: short(teacher) },
+  ...{ judge: short(judge), autoencoder: short(autoencoder), decoder: short(decoder), teacher: short(teacher) },
   ...{ teacherSteps: 2, prompts: 4, measured: 2 },
   students: Object.fromEntries(Object.entries(FULL.students).map(([name, student]) => [name, few(student)])),
   style: { ...FULL.style, images: 4, rank: 2, training: short(teacher), student: few(FULL.style.student) },

@@ -38,6 +38,7 @@ const exists = (path: string): Promise<boolean> =>
 export const places = ({ out }: Pick<Context, 'out'>) => ({
   drawings: join(out, 'drawings.safetensors'),
   judge: join(out, 'judge.safetensors'),
+  encoder: join(out, 'encoder.safetensors'),
   autoencoder: join(out, 'autoencoder.safetensors'),
   latents: join(out, 'latents.safetensors'),
   weights: join(out, 'teacher.safetensors'),
@@ -92,13 +93,23 @@ export const makeJudge = (context: Context): Promise<void> =>
   });
 
 export const makeAutoencoder = (context: Context): Promise<void> =>
+  once(places(context).encoder, context, async () => {
+    const { settings, threads } = context;
+    const training = { ...settings.autoencoder, threads };
+    const { train } = await split(context);
+    await writeWeights(places(context).encoder, await trainAutoencoder(train, { training, ...progress('autoencoder', training, context) }));
+  });
+
+/** The decoder is trained further on latents that stay; nothing but pictures waits for it. */
+export const makeDecoder = (context: Context): Promise<void> =>
   once(places(context).autoencoder, context, async () => {
     const { settings, threads } = context;
-    const { checkpoints, onLoss } = progress('autoencoder', settings.autoencoder, context);
+    const training = { ...settings.decoder, threads };
     const { train } = await split(context);
+    const start = await readWeights(places(context).encoder);
     await writeWeights(
       places(context).autoencoder,
-      await trainAutoencoder(train, { ...settings.autoencoder, threads }, onLoss, checkpoints),
+      await trainAutoencoder(train, { training, ...progress('decoder', training, context), start }),
     );
   });
 
@@ -117,7 +128,7 @@ export const makeLatents = (context: Context): Promise<void> =>
     await writeSafetensors(places(context).latents, { latents: stored }, { scale: String(scale) });
   });
 async function encodeAll(context: Context, drawings: Drawings, recolour = (images: Float32Array): Float32Array => images) {
-  const weights = await readWeights(places(context).autoencoder);
+  const weights = await readWeights(places(context).encoder);
   return encode(weights, recolour(floats(drawings, range(drawings.n))), context.threads);
 }
 async function latentsOf(context: Context): Promise<Latents & { readonly scale: number }> {

@@ -1,33 +1,52 @@
-/** @file A style of drawing that the teacher was not trained on: the same avatars at dusk. */
+/** @file Backgrounds: drawings stand on white; a style that the teacher was not trained on has another ground. */
 import { type Drawings, PIXELS, SIZE } from './drawings.ts';
 
-/** Gain and shift of red, green and blue in −1…1: white becomes violet, black a dark blue. */
-const DUSK = [
-  [0.55, -0.15],
-  [0.45, -0.3],
-  [0.5, 0.25],
-] as const;
+export type Colour = readonly [number, number, number];
 const CHANNEL = SIZE * SIZE;
-const channelOf = (i: number) => DUSK[Math.floor((i % PIXELS) / CHANNEL)]!;
+export const WHITE: Colour = [1, 1, 1];
+/** Violet, in −1…1. */
+export const DUSK: Colour = [0.2, -0.15, 0.6];
 
+/** Squared distance of a pixel's colour. */
+const off = (images: Float32Array, first: number, p: number, colour: Colour): number =>
+  colour.reduce((sum, v, c) => sum + (images[first + c * CHANNEL + p]! - v) ** 2, 0);
+
+/** Colours the ground of one image anew, in place: what is reached from the upper corners over pixels that are nearly of the old colour. */
+export function reground(images: Float32Array, image: number, from: Colour, to: Colour, tolerance = 1e-3): void {
+  const first = image * PIXELS;
+  const seen = new Uint8Array(CHANNEL);
+  const open = [0, SIZE - 1];
+  while (open.length > 0) {
+    const p = open.pop()!;
+    if (seen[p] === 1) continue;
+    seen[p] = 1;
+    if (off(images, first, p, from) > tolerance) continue;
+    to.forEach((v, c) => {
+      images[first + c * CHANNEL + p] = v;
+    });
+    const x = p % SIZE;
+    if (x > 0) open.push(p - 1);
+    if (x < SIZE - 1) open.push(p + 1);
+    if (p >= SIZE) open.push(p - SIZE);
+    if (p < CHANNEL - SIZE) open.push(p + SIZE);
+  }
+}
+
+const each = (images: Float32Array, from: Colour, to: Colour, tolerance?: number): Float32Array => {
+  const out = images.slice();
+  for (let i = 0; i < out.length / PIXELS; i++) reground(out, i, from, to, tolerance);
+  return out;
+};
 /** Images [n,3,32,32] in −1…1 in the style. */
-export const atDusk = (images: Float32Array): Float32Array => images.map((v, i) => channelOf(i)[0] * v + channelOf(i)[1]);
-/** The reverse: what a drawing in the style shows, in the colours that the judge knows. */
-export const atNoon = (images: Float32Array): Float32Array =>
-  images.map((v, i) => Math.min(1, Math.max(-1, (v - channelOf(i)[1]) / channelOf(i)[0])));
+export const atDusk = (images: Float32Array): Float32Array => each(images, WHITE, DUSK);
+/** The reverse for what a network drew, whose ground is nearly even: on white, as the judge knows avatars. */
+export const atNoon = (images: Float32Array): Float32Array => each(images, DUSK, WHITE, 0.15);
 
-/** Share of images whose corners, which are background, are nearer to the style's background than to white. */
+/** Share of images whose upper corners are nearer to the style's ground than to white. */
 export function shareAtDusk(images: Float32Array): number {
   const n = images.length / PIXELS;
-  const CORNERS = [0, SIZE - 1];
-  const off = (i: number, colour: (channel: number) => number): number => {
-    let sum = 0;
-    for (const p of CORNERS) for (let c = 0; c < 3; c++) sum += (images[i * PIXELS + c * CHANNEL + p]! - colour(c)) ** 2;
-    return sum;
-  };
-  let count = 0;
-  for (let i = 0; i < n; i++) if (off(i, (c) => DUSK[c]![0] + DUSK[c]![1]) < off(i, () => 1)) count++;
-  return count / n;
+  const corners = (i: number, colour: Colour): number => [0, SIZE - 1].reduce((sum, p) => sum + off(images, i * PIXELS, p, colour), 0);
+  return Array.from({ length: n }, (_, i) => corners(i, DUSK) < corners(i, WHITE)).filter(Boolean).length / n;
 }
 
 /** Some drawings of a set, so that styles can be learnt from few. */
