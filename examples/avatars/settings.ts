@@ -48,13 +48,13 @@ const FOUR = [999, 749, 499, 249].map((time) => levelOf(Math.min(time, TIMES - 1
 const ADAPTED = ['to_q', 'to_k', 'to_v', 'to_out.0', 'proj_in', 'proj_out', 'conv1', 'conv2', 'conv_in', 'conv_out'];
 
 const dmd2 = {
-  ...{ batch: 32, lr: 4e-4, 'lr-scale': 'fake=2', beta1: 0, beta2: 0.99, 'weight-decay': 0, rate: 'linear', averages: 'constant:0.99' },
+  ...{ batch: 16, lr: 4e-4, 'lr-scale': 'fake=2', beta1: 0, beta2: 0.99, 'weight-decay': 0, rate: 'linear', averages: 'constant:0.99' },
   ...{ ratio: 2, 'gan-weight': 0, 'checkpoint-every': 250 },
 };
 const consistency = {
   'sigma-min': 0, // the network's own scalings are EDM's, which are the identity there
-  ...{ batch: 32, lr: 4e-4, rate: 'linear', averages: 'constant:0.995', 'checkpoint-every': 250 },
-  ...{ data: 'teacher', 'teacher-samples': 3000, 'teacher-sample-steps': 10 },
+  ...{ batch: 16, lr: 4e-4, rate: 'linear', averages: 'constant:0.995', 'checkpoint-every': 250 },
+  ...{ data: 'teacher', 'teacher-samples': 2000, 'teacher-sample-steps': 8 },
 };
 const { threads: _judge, ...judge } = JUDGE_TRAINING;
 const { threads: _autoencoder, ...autoencoder } = AUTOENCODER_TRAINING;
@@ -66,13 +66,13 @@ export const FULL: Settings = {
   ...{ judge, autoencoder, decoder, teacher },
   ...{ guidance: 2, teacherSteps: 18, prompts: 6000, measured: 500 },
   students: {
-    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 3000 } },
-    'one-step-cd': { method: 'cd', flags: { ...consistency, steps: 3000 } },
-    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 2500, 'student-levels': FOUR } },
+    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 4000 } },
+    'one-step-cd': { method: 'cd', flags: { ...consistency, steps: 4000 } },
+    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 3000, 'student-levels': FOUR } },
   },
   style: {
     ...{ images: 300, rank: 8, targets: ADAPTED },
-    training: { ...teacher, steps: 1500, batch: 32, rate: 1e-3, average: 'constant:0.99' },
+    training: { ...teacher, steps: 1500, batch: 16, rate: 1e-3, average: 'constant:0.99' },
     student: { method: 'dmd2', flags: { ...dmd2, steps: 2000, 'lora-rank': 8, 'lora-targets': ADAPTED.join() } },
   },
 };

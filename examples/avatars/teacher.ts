@@ -17,7 +17,7 @@ import { CONTEXT, shares, TIMES, textConfig, tokenizer, unetConfig } from './net
 
 export const LATENT_SIZE = LATENT.channels * LATENT.side ** 2;
 export const TEACHER_TRAINING: SingleTraining = {
-  ...{ steps: 5000, batch: 64, seed: 0, rate: 2e-3, warmup: 200 },
+  ...{ steps: 9000, batch: 16, seed: 0, rate: 1.5e-3, warmup: 200 },
   ...{ average: 'constant:0.999', weightDecay: 0.01, threads: 2 },
 };
 /** Numbers beside a latent: its time, α and σ of that, and the numbers of the caption's tokens, which are exact as floats. */
