@@ -32,7 +32,7 @@ export const AUTOENCODER_TRAINING: SingleTraining = {
 };
 
 /** Of the decoder alone, which makes the teacher wait no longer. */
-export const DECODER_TRAINING: SingleTraining = { ...AUTOENCODER_TRAINING, steps: 8000 };
+export const DECODER_TRAINING: SingleTraining = { ...AUTOENCODER_TRAINING, steps: 4000 };
 
 /** ½ Σ (μ² + σ² − 1 − ln σ²) per sample, [N]. Kingma & Welling 2013, appendix B. */
 export const divergence = (mean: Tensor, logvar: Tensor): Tensor =>

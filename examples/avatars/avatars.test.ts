@@ -6,8 +6,9 @@ import { expect, test } from 'vitest';
 import { constant } from '../../engine/graph/ops/leaf.ts';
 import { evaluate } from '../../engine/graph/reference.ts';
 import { AUTOENCODER_TRAINING, divergence, trainAutoencoder } from './autoencoder.ts';
-import { draw, floats, NAMES, PIXELS, readDrawings, saveDrawings, valuesOf } from './drawings.ts';
+import { draw, floats, NAMES, PIXELS, readDrawings, SIZE, saveDrawings, valuesOf } from './drawings.ts';
 import { JUDGE_TRAINING, openJudge, trainJudge } from './judge.ts';
+import { atDusk, atNoon, shareAtDusk } from './style.ts';
 
 const split = await draw(60);
 
@@ -54,4 +55,14 @@ test('the autoencoder learns to copy', async () => {
   await trainAutoencoder(split.train, { training, onLoss: (_, loss) => losses.push(loss) });
   expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
   expect(floats(split.train, [0]).length).toBe(PIXELS);
+});
+
+test('the style changes the ground alone, and back', () => {
+  const images = floats(split.train, [0, 1, 2]);
+  const dusk = atDusk(images);
+  expect([shareAtDusk(images), shareAtDusk(dusk)]).toEqual([0, 1]);
+  expect(atNoon(dusk)).toEqual(images);
+  // Skin is not ground: the middle of the face stays.
+  const middle = 16 * SIZE + 16;
+  expect(dusk[middle]).toBe(images[middle]);
 });

@@ -40,7 +40,7 @@ const each = (images: Float32Array, from: Colour, to: Colour, tolerance?: number
 /** Images [n,3,32,32] in −1…1 in the style. */
 export const atDusk = (images: Float32Array): Float32Array => each(images, WHITE, DUSK);
 /** The reverse for what a network drew, whose ground is nearly even: on white, as the judge knows avatars. */
-export const atNoon = (images: Float32Array): Float32Array => each(images, DUSK, WHITE, 0.15);
+export const atNoon = (images: Float32Array): Float32Array => each(images, DUSK, WHITE, 0.4);
 
 /** Share of images whose upper corners are nearer to the style's ground than to white. */
 export function shareAtDusk(images: Float32Array): number {
