@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeLora } from '../../cli/work/adapters.ts';
-import { loadModel, saveModel } from '../../cli/work/model.ts';
+import { loadModel, type ModelCard, saveModel } from '../../cli/work/model.ts';
 import { packageRoot } from '../../data/artifacts.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
 import { InputError } from '../../engine/io/errors.ts';
@@ -225,10 +225,12 @@ export async function makeStyledStudent(context: Context): Promise<void> {
   await distill(STYLED, settings.style.student, context, ['--prompts', stylePrompts, '--teacher-lora', style]);
 }
 
+/** What the teacher is called in the cards of students. */
+const PUBLISHED = 'artifacts/avatars';
 /** Writes what is kept, in float16: the teacher's folder, and beside its parts the students, each one file. */
 export async function publish(context: Context): Promise<void> {
   const { artifacts, settings } = context;
-  const { weights, autoencoder, judge, style, students } = places(context);
+  const { weights, autoencoder, judge, style, students, teacher } = places(context);
   await mkdir(artifacts, { recursive: true });
   const { scale } = await latentsOf(context);
   await writePipeline(artifacts, { teacher: await readWeights(weights), autoencoder: await readWeights(autoencoder), scale }, 'F16');
@@ -240,7 +242,8 @@ export async function publish(context: Context): Promise<void> {
   for (const name of Object.keys(studentsOf(settings))) {
     if (!(await exists(join(students, name, 'finished')))) continue;
     const model = await loadModel(join(students, name));
-    const card = { ...model.card, teacher: 'artifacts/avatars' };
+    // Where it was made says nothing to others.
+    const card = JSON.parse(JSON.stringify(model.card).replaceAll(JSON.stringify(teacher).slice(1, -1), PUBLISHED)) as ModelCard;
     const path = join(artifacts, `${name}.safetensors`);
     if (card.lora) await writeLora(path, model, 'peft', 'F16');
     else await saveModel(path, card, model.weights, 'F16');
