@@ -66,14 +66,14 @@ export const FULL: Settings = {
   ...{ judge, autoencoder, decoder, teacher },
   ...{ guidance: 2, teacherSteps: 18, prompts: 6000, measured: 500 },
   students: {
-    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 1500 } },
+    'one-step-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 2500, guidance: 1.5 } },
     'one-step-cd': { method: 'cd', flags: { ...consistency, steps: 1500 } },
-    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 1200, 'student-levels': FOUR } },
+    'four-steps-dmd2': { method: 'dmd2', flags: { ...dmd2, steps: 1800, guidance: 1.5, 'student-levels': FOUR } },
   },
   style: {
     ...{ images: 300, rank: 8, targets: ADAPTED },
     training: { ...teacher, steps: 1500, batch: 16, rate: 1e-3, average: 'constant:0.99' },
-    student: { method: 'dmd2', flags: { ...dmd2, steps: 1000, 'lora-rank': 8, 'lora-targets': ADAPTED.join() } },
+    student: { method: 'dmd2', flags: { ...dmd2, steps: 1600, guidance: 1.5, 'lora-rank': 8, 'lora-targets': ADAPTED.join() } },
   },
 };
 
