@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { loadModel } from '../../cli/work/model.ts';
 import { packageRoot } from '../../data/artifacts.ts';
 import { draw, NAMES } from './drawings.ts';
-import { readWeights } from './files.ts';
+import { readWithBytes } from './files.ts';
 import { openJudge } from './judge.ts';
 import { drawCaptions, firstOf, type Measured } from './measure.ts';
 
@@ -28,7 +28,7 @@ test('the shipped student is as accurate as it is said to be', { timeout: 60_000
     threads: 1,
   });
   expect(calls).toBe(1);
-  const judge = await openJudge(await readWeights(join(folder, 'judge.safetensors')), 1);
+  const judge = await openJudge(await readWithBytes(join(folder, 'judge.safetensors')), 1);
   const accuracy = await judge.accuracy(images, some.values);
   await judge.close();
   const mean = NAMES.reduce((sum, name) => sum + accuracy[name], 0) / NAMES.length;

@@ -7,6 +7,7 @@ import { constant } from '../../engine/graph/ops/leaf.ts';
 import { evaluate } from '../../engine/graph/reference.ts';
 import { AUTOENCODER_TRAINING, divergence, trainAutoencoder } from './autoencoder.ts';
 import { draw, floats, NAMES, PIXELS, readDrawings, SIZE, saveDrawings, valuesOf } from './drawings.ts';
+import { readWithBytes, writeWithBytes } from './files.ts';
 import { JUDGE_TRAINING, openJudge, trainJudge } from './judge.ts';
 import { atDusk, atNoon, shareAtDusk } from './style.ts';
 
@@ -65,4 +66,20 @@ test('the style changes the ground alone, and back', () => {
   // Skin is not ground: the middle of the face stays.
   const middle = 16 * SIZE + 16;
   expect(dusk[middle]).toBe(images[middle]);
+});
+
+test('a matrix in bytes is read back to half a step', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'onestep-avatars-')), 'weights.safetensors');
+  const data = Float32Array.of(1, -0.3, 0.011, 127, -127, 63.4);
+  const weights = new Map([
+    ['m', { shape: [2, 3], data }],
+    ['v', { shape: [2], data: Float32Array.of(0.5, -2) }],
+  ]);
+  await writeWithBytes(path, weights, 'm');
+  const found = await readWithBytes(path);
+  expect(Array.from(found.get('v')!.data)).toEqual([0.5, -2]);
+  // Steps are 1/127 and 1.
+  found.get('m')!.data.forEach((v, i) => {
+    expect(Math.abs(v - data[i]!)).toBeLessThanOrEqual((i < 3 ? 0.5 / 127 : 0.5) + 1e-6);
+  });
 });

@@ -23,6 +23,35 @@ export async function readWeights(path: string): Promise<Weights> {
   return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]));
 }
 
+const [BYTES, STEPS] = ['.bytes', '.steps'];
+/** The same in float16, one matrix among them in bytes: each row in steps of 1/127 of its largest value, around 128. */
+export async function writeWithBytes(path: string, weights: Weights, matrix: string): Promise<void> {
+  const { shape, data } = weights.get(matrix)!;
+  const [rows = 0, columns = 0] = shape;
+  const steps = Float32Array.from({ length: rows }, (_, i) => {
+    const row = data.subarray(i * columns, (i + 1) * columns);
+    return row.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-12) / 127;
+  });
+  const bytes = Uint8Array.from(data, (v, i) => 128 + Math.round(v / steps[Math.floor(i / columns)]!));
+  const others = [...weights].filter(([name]) => name !== matrix).map(([name, w]) => [name, fromFloat32(w.data, w.shape, 'F16')] as const);
+  const own = [[`${matrix}${BYTES}`, { dtype: 'U8', shape, bytes }] as const, [`${matrix}${STEPS}`, fromFloat32(steps, [rows])] as const];
+  await writeSafetensors(path, [...others, ...own], { format: 'pt' });
+}
+/** Reads what `writeWithBytes` wrote. */
+export async function readWithBytes(path: string): Promise<Weights> {
+  const { tensors } = await readSafetensors(path);
+  return new Map(
+    [...tensors].flatMap(([name, tensor]) => {
+      if (name.endsWith(STEPS)) return [];
+      if (!name.endsWith(BYTES)) return [[name, { shape: tensor.shape, data: toFloat32(tensor) }] as const];
+      const matrix = name.slice(0, -BYTES.length);
+      const steps = toFloat32(tensors.get(`${matrix}${STEPS}`)!);
+      const data = Float32Array.from(tensor.bytes, (v, i) => (v - 128) * steps[Math.floor(i / tensor.shape[1]!)]!);
+      return [[matrix, { shape: tensor.shape, data }] as const];
+    }),
+  );
+}
+
 /** The weights whose names begin so, without that beginning. */
 export const partOf = (weights: Weights, prefix: string): Weights =>
   new Map([...weights].flatMap(([name, weight]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), weight] as const] : [])));

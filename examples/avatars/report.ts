@@ -5,7 +5,7 @@ import { loadModel, type Model } from '../../cli/work/model.ts';
 import { grid, toBytes } from '../../data/image.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
 import { type Drawings, floats, NAMES, PIXELS, readDrawings, SIZE } from './drawings.ts';
-import { readWeights } from './files.ts';
+import { readWeights, readWithBytes } from './files.ts';
 import { openJudge } from './judge.ts';
 import { decode, encode } from './latents.ts';
 import { commonest, drawCaptions, firstOf, type Measured, measure, tableOf } from './measure.ts';
@@ -52,7 +52,7 @@ export async function report(context: Context): Promise<void> {
   const { heldOut } = await readDrawings(places(context).drawings);
   const real = firstOf(heldOut, Math.min(settings.measured, heldOut.n));
   const images = floats(real, range(real.n));
-  const judge = await openJudge(await readWeights(join(artifacts, 'judge.safetensors')), threads);
+  const judge = await openJudge(await readWithBytes(join(artifacts, 'judge.safetensors')), threads);
   const autoencoder = await readWeights(join(artifacts, 'vae', 'diffusion_pytorch_model.safetensors'));
   const columns: Record<string, Measured> = {};
   const pictures: (readonly [string, Float32Array])[] = [['drawn by rule', images]];

@@ -12,7 +12,7 @@ import { latestCheckpoint } from '../../engine/train/checkpoint.ts';
 import { isAdapter } from '../../models/adapters.ts';
 import { trainAutoencoder } from './autoencoder.ts';
 import { type Drawings, draw, floats, readDrawings, type Split, saveDrawings } from './drawings.ts';
-import { readWeights, writePipeline, writeWeights } from './files.ts';
+import { readWeights, writePipeline, writeWeights, writeWithBytes } from './files.ts';
 import { trainJudge } from './judge.ts';
 import { encode, scaleOf } from './latents.ts';
 import type { Settings, StudentSettings, Training } from './settings.ts';
@@ -234,7 +234,8 @@ export async function publish(context: Context): Promise<void> {
   await mkdir(artifacts, { recursive: true });
   const { scale } = await latentsOf(context);
   await writePipeline(artifacts, { teacher: await readWeights(weights), autoencoder: await readWeights(autoencoder), scale }, 'F16');
-  await writeWeights(join(artifacts, 'judge.safetensors'), await readWeights(judge), {}, 'F16');
+  // Its largest matrix is most of it.
+  await writeWithBytes(join(artifacts, 'judge.safetensors'), await readWeights(judge), 'hidden.weight');
   if (await exists(style)) {
     const { metadata } = await readSafetensors(style);
     await writeWeights(join(artifacts, 'dusk.safetensors'), await readWeights(style), metadata, 'F16');
