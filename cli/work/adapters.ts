@@ -74,13 +74,13 @@ export type LoraFormat = (typeof LORA_FORMATS)[number];
 export const isOfAdapters = (format: string): format is LoraFormat => (LORA_FORMATS as readonly string[]).includes(format);
 
 /** Writes the adapters of a model by themselves. Errors: it has none. */
-export async function writeLora(path: string, model: Model, format: LoraFormat): Promise<void> {
+export async function writeLora(path: string, model: Model, format: LoraFormat, dtype: 'F32' | 'F16' = 'F32'): Promise<void> {
   const { card, source } = model;
   if (!card.lora) throw new InputError(`export: ${source} has no adapters; distil with --lora-rank, or export the whole student`);
   const { rank, alpha } = card.lora;
   const part = card.network === 'diffusers' && !/UNet/.test(String(card.networkOptions['config'])) ? 'transformer' : 'unet';
   const stored = ({ data, shape }: { readonly data: Float32Array; readonly shape: readonly number[] }): StoredTensor =>
-    fromFloat32(data, shape);
+    fromFloat32(data, shape, dtype);
   const tensors = loraOf(model).modules.flatMap(({ module, down, up }): (readonly [string, StoredTensor])[] => {
     if (format === 'peft')
       return [

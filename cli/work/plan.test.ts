@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import type { Loss } from '../../engine/train/loss.ts';
 import { facts } from '../../engine/train/options.ts';
+import cd from '../../losses/cd.ts';
 import dmd2 from '../../losses/dmd2.ts';
 import { allMethods } from './methods.ts';
 import { loadModel } from './model.ts';
@@ -33,6 +34,15 @@ test('the deviation of the data is that of the teacher unless it is given', asyn
   expect(planOf(loss, null, { sigmaData: 0.6 }, other).options['sigmaData']).toBe(0.6);
   // A network without such a scale says nothing of it.
   expect(planOf(loss, null, {}, { ...card, networkOptions: {} }).options['sigmaData']).toBe(0.5);
+});
+
+test('where a student is the identity is the lowest level of the teacher unless it is given, and may be 0', async () => {
+  const { card } = await loadModel('digit-teacher');
+  const other = { ...card, schedule: { ...card.schedule, sigmaMin: 0.03 } };
+  const consistency = cd as unknown as Loss;
+  expect(planOf(consistency, null, {}).options['sigmaMin']).toBe(0.002);
+  expect(planOf(consistency, null, {}, other).options['sigmaMin']).toBe(0.03);
+  expect(planOf(consistency, null, { sigmaMin: 0 }, other).options['sigmaMin']).toBe(0);
 });
 
 test('what does not divide evenly is refused', () => {

@@ -122,8 +122,8 @@ export interface Plan {
 }
 
 /**
- * What a run is told of its teacher unless it is told otherwise: the standard deviation of the data by which the network scales its input, levels that it
- * knows, and that its own samples are the data where nobody knows what it was trained on.
+ * What a run is told of its teacher unless it is told otherwise: the standard deviation of the data by which the network scales its input, its lowest level
+ * where a method is the identity there, levels that it knows, and that its own samples are the data where nobody knows what it was trained on.
  */
 function fitting(loss: Loss, teacher: ModelCard | null): Flat {
   if (!teacher) return {};
@@ -131,6 +131,7 @@ function fitting(loss: Loss, teacher: ModelCard | null): Flat {
   const { sigmaData } = teacher.networkOptions;
   return {
     ...(typeof sigmaData === 'number' && own.some(({ name }) => name === 'sigmaData') ? { sigmaData } : {}),
+    ...(own.some(({ name, initial }) => name === 'sigmaMin' && initial !== 0) ? { sigmaMin: teacher.schedule.sigmaMin } : {}),
     ...Object.fromEntries(
       own.flatMap(({ name, initial }) =>
         /^studentLevels?$/.test(name) ? fittingLevels(name, loss.recommended?.[name] ?? initial, teacher) : [],
@@ -178,7 +179,8 @@ export function planOf(method: Loss, network: string | null, given: Flat, teache
     rates: each((player) => (step) => runValues.lr * (scales[player] ?? 1) * rateFactor(rateValues, step, runValues.steps)),
     clip: Object.fromEntries(Object.keys(loss.phases).map((phase) => [phase, runValues.clip])),
     averages: runValues.averages.map(parseAverage),
-    schedule: valuesOf(schedule, flat),
+    // A teacher brings its own; methods have options of the same names.
+    schedule: valuesOf(schedule, network ? flat : {}),
     head: valuesOf(head, flat),
     network: network ? { name: network, options: valuesOf({ where: network, schema: networkFamily(network).options }, flat) } : null,
     flat,

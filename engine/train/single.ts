@@ -3,6 +3,7 @@
 import type { Tensor } from '../graph/tensor.ts';
 import { ortRuntime } from '../run/ort.ts';
 import { parseAverage } from './averages.ts';
+import { keepLast, latestCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { type Draw, defineLoss, type Loss } from './loss.ts';
 import type { Condition, Head, Scope } from './network.ts';
 import { optimizerOptions } from './optimizer.ts';
@@ -48,15 +49,26 @@ export interface SingleBatch {
   readonly labels: Float32Array | null;
 }
 
+/** Where the state is kept while it trains, so that an interrupted training goes on. One process at a time. */
+export interface SingleCheckpoints {
+  readonly folder: string;
+  /** Steps between checkpoints. */
+  readonly every: number;
+}
+
 /** The losses read no noise levels. */
 const noLevels: NoiseSchedule = { sigmaMin: 0, sigmaMax: 0, levels: () => [], quantile: (u) => u };
 
-/** @returns the averaged weights by name; the same settings and batches give the same ones on the same machine */
+/**
+ * @param start weights to start from instead of fresh ones
+ * @returns the averaged weights by name; the same settings and batches give the same ones on the same machine, interrupted or not
+ */
 export async function trainSingle(
   task: SingleTask,
   { steps, batch, seed, rate, warmup, average, weightDecay, threads }: SingleTraining,
   batchOf: (step: number) => SingleBatch,
   onStep?: (report: StepReport) => void,
+  { checkpoints, start }: { readonly checkpoints?: SingleCheckpoints; readonly start?: Weights } = {},
 ): Promise<Weights> {
   const { name, title, reference } = task;
   const loss: unknown = defineLoss({
@@ -94,10 +106,24 @@ export async function trainSingle(
       labels: null,
     },
     ortRuntime({ threads }),
-    {},
+    start ? { [name]: start } : {},
   );
   try {
-    await trainer.run({ until: steps, batch: async (step) => batchOf(step), ...(onStep ? { onStep } : {}) });
+    const last = checkpoints && (await latestCheckpoint(checkpoints.folder));
+    if (last) await trainer.restore((await loadCheckpoint(last.path, trainer.layouts)).snapshot);
+    const keep = async ({ folder, every }: SingleCheckpoints): Promise<void> => {
+      if (trainer.step % every !== 0 && trainer.step !== steps) return;
+      await saveCheckpoint(folder, { snapshot: await trainer.snapshot(), trainer, meta: {} });
+      await keepLast(folder, 1);
+    };
+    await trainer.run({
+      until: steps,
+      batch: async (step) => batchOf(step),
+      async onStep(report) {
+        onStep?.(report);
+        if (checkpoints) await keep(checkpoints);
+      },
+    });
     return await trainer.weights(name, average ?? undefined);
   } finally {
     await trainer.close();

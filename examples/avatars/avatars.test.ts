@@ -6,8 +6,10 @@ import { expect, test } from 'vitest';
 import { constant } from '../../engine/graph/ops/leaf.ts';
 import { evaluate } from '../../engine/graph/reference.ts';
 import { AUTOENCODER_TRAINING, divergence, trainAutoencoder } from './autoencoder.ts';
-import { draw, floats, NAMES, PIXELS, readDrawings, saveDrawings, valuesOf } from './drawings.ts';
+import { draw, floats, NAMES, PIXELS, readDrawings, SIZE, saveDrawings, valuesOf } from './drawings.ts';
+import { readWithBytes, writeWithBytes } from './files.ts';
 import { JUDGE_TRAINING, openJudge, trainJudge } from './judge.ts';
+import { atDusk, atNoon, shareAtDusk } from './style.ts';
 
 const split = await draw(60);
 
@@ -51,7 +53,33 @@ test('the divergence is 0 for a unit normal, and ½ (μ² + σ² − 1 − ln σ
 test('the autoencoder learns to copy', async () => {
   const losses: number[] = [];
   const training = { ...AUTOENCODER_TRAINING, steps: 12, batch: 4, threads: 1, average: null };
-  await trainAutoencoder(split.train, training, (_, loss) => losses.push(loss));
+  await trainAutoencoder(split.train, { training, onLoss: (_, loss) => losses.push(loss) });
   expect(losses.at(-1)).toBeLessThan(0.8 * losses[0]!);
   expect(floats(split.train, [0]).length).toBe(PIXELS);
+});
+
+test('the style changes the ground alone, and back', () => {
+  const images = floats(split.train, [0, 1, 2]);
+  const dusk = atDusk(images);
+  expect([shareAtDusk(images), shareAtDusk(dusk)]).toEqual([0, 1]);
+  expect(atNoon(dusk)).toEqual(images);
+  // Skin is not ground: the middle of the face stays.
+  const middle = 16 * SIZE + 16;
+  expect(dusk[middle]).toBe(images[middle]);
+});
+
+test('a matrix in bytes is read back to half a step', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'onestep-avatars-')), 'weights.safetensors');
+  const data = Float32Array.of(1, -0.3, 0.011, 127, -127, 63.4);
+  const weights = new Map([
+    ['m', { shape: [2, 3], data }],
+    ['v', { shape: [2], data: Float32Array.of(0.5, -2) }],
+  ]);
+  await writeWithBytes(path, weights, 'm');
+  const found = await readWithBytes(path);
+  expect(Array.from(found.get('v')!.data)).toEqual([0.5, -2]);
+  // Steps are 1/127 and 1.
+  found.get('m')!.data.forEach((v, i) => {
+    expect(Math.abs(v - data[i]!)).toBeLessThanOrEqual((i < 3 ? 0.5 / 127 : 0.5) + 1e-6);
+  });
 });

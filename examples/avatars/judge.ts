@@ -7,7 +7,7 @@ import type { Tensor } from '../../engine/graph/tensor.ts';
 import { fillUniform, streamKey } from '../../engine/random/philox.ts';
 import { ortRuntime } from '../../engine/run/ort.ts';
 import { float32 } from '../../engine/run/runtime.ts';
-import { type SingleTask, type SingleTraining, trainSingle } from '../../engine/train/single.ts';
+import { type SingleCheckpoints, type SingleTask, type SingleTraining, trainSingle } from '../../engine/train/single.ts';
 import { constantScope, type Weights } from '../../engine/train/weights.ts';
 import type { Attribute } from '../../eval/avatars/captions.ts';
 import { type ClassifierOptions, classifier } from '../../models/classifier.ts';
@@ -15,14 +15,14 @@ import { type Drawings, floats, NAMES, PIXELS, SIZE, valuesOf } from './drawings
 
 const COUNTS = NAMES.map((name) => valuesOf(name).length);
 const NETWORK: ClassifierOptions = {
-  channels: [24, 48, 96],
+  channels: [16, 32, 64],
   narrow: 32,
-  features: 128,
+  features: 64,
   classes: COUNTS.reduce((sum, n) => sum + n, 0),
   groups: 8,
 };
 export const JUDGE_TRAINING: SingleTraining = {
-  ...{ steps: 3000, batch: 64, seed: 0, rate: 2e-3, warmup: 50 },
+  ...{ steps: 2500, batch: 64, seed: 0, rate: 2e-3, warmup: 50 },
   ...{ average: 'constant:0.99', weightDecay: 0.02, threads: 2 },
 };
 
@@ -50,6 +50,7 @@ export async function trainJudge(
   train: Drawings,
   training = JUDGE_TRAINING,
   onLoss?: (step: number, loss: number) => void,
+  checkpoints?: SingleCheckpoints,
 ): Promise<Weights> {
   const task: SingleTask = {
     ...{ name: 'judge', title: 'cross-entropy of attributes', reference: '1512.00567' },
@@ -64,7 +65,13 @@ export async function trainJudge(
     const indices = chosen(train.n, training.batch, training.seed, step, 'judge.batch');
     return { images: floats(train, indices), labels: oneHot(train, indices) };
   };
-  return trainSingle(task, training, batchOf, ({ step, terms }) => onLoss?.(step, terms['judge/loss']!));
+  return trainSingle(
+    task,
+    training,
+    batchOf,
+    ({ step, terms }) => onLoss?.(step, terms['judge/loss']!),
+    checkpoints ? { checkpoints } : {},
+  );
 }
 
 export interface Judge {
