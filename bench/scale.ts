@@ -1,6 +1,6 @@
 /**
  * @file Networks of real size with random weights: `npm run scale -- dit-xl|sd15|sdxl [FOLDER]` writes a checkpoint, imports it, trains adapters of it
- * where its size allows that, and evaluates the denoiser once from weights that are mapped into memory, each in a process of its own whose largest resident size is printed. Linux alone.
+ * where that is asked for, and evaluates the denoiser once from weights that are mapped into memory, each in a process of its own whose largest resident size is printed. Linux alone.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, statSync } from 'node:fs';
@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SIZES } from './scale-sizes.ts';
 
-const [name = '', given] = process.argv.slice(2);
+const [name = '', given, further] = process.argv.slice(2);
 const size = SIZES[name];
-if (!size) throw new Error(`usage: npm run scale -- ${Object.keys(SIZES).join('|')} [FOLDER]`);
+if (!size) throw new Error(`usage: npm run scale -- ${Object.keys(SIZES).join('|')} [FOLDER [adapt]]`);
 const folder = given ?? mkdtempSync(join(tmpdir(), `onestep-${name}-`));
 mkdirSync(folder, { recursive: true });
 
@@ -59,7 +59,7 @@ show('make', await stage('make').ended);
 const stored = statSync(join(folder, 'checkpoint', 'diffusion_pytorch_model.safetensors')).size / 1024 ** 2;
 const imported = await stage('import').ended;
 show('import', { ...imported, storedMegabytes: Math.round(stored), ratio: Math.round((100 * imported.peakMegabytes) / stored) / 100 });
-if (name === 'sd15') show('two steps of DMD2 by adapters', await stage('adapt').ended);
+if (further === 'adapt') show('two steps of DMD2 by adapters', await stage('adapt').ended);
 show('export', await stage('export').ended);
 show('evaluate', await stage('evaluate').ended);
 const [a, b] = await Promise.all([stage('share').ended, stage('share').ended]);
