@@ -26,15 +26,21 @@ export async function stepTimes(way: DeviceWay, threads: number, runs: number, p
 interface Traced {
   readonly cat: string;
   readonly name: string;
+  /** Microseconds. */
+  readonly ts: number;
   readonly dur: number;
 }
-/** Milliseconds that kernels took in a run of one session, of its trace. */
-async function kernelTime(folder: string): Promise<{ readonly kernels: number; readonly runs: number }> {
+/** Milliseconds that kernels took in a run of one session, the mean of the last `runs` of its trace. */
+async function kernelTime(folder: string, runs: number): Promise<number> {
   const events: Traced[] = [];
   for (const file of await readdir(folder)) events.push(...(JSON.parse(await readFile(join(folder, file), 'utf8')) as Traced[]));
-  const of = (list: readonly Traced[]): number => list.reduce((sum, { dur }) => sum + dur / 1000, 0);
-  const kernels = events.filter(({ cat, name }) => cat === 'Node' && name.endsWith('_kernel_time'));
-  return { kernels: of(kernels), runs: events.filter(({ name }) => name === 'model_run').length };
+  const began = events
+    .filter(({ name }) => name === 'model_run')
+    .map(({ ts }) => ts)
+    .sort((a, b) => a - b)
+    .at(-runs)!;
+  const kernels = events.filter(({ cat, name, ts }) => cat === 'Node' && name.endsWith('_kernel_time') && ts >= began);
+  return kernels.reduce((sum, { dur }) => sum + dur / 1000, 0) / runs;
 }
 
 /** The share of a step on the CPU that is not inside kernels: feeding, fetching, copying, the loop. One session, so that nothing runs side by side. */
@@ -43,9 +49,8 @@ async function outsideKernels(runs: number): Promise<object> {
   try {
     const [way] = deviceWays(['cpu']);
     const times = await stepTimes(way!, 1, runs, join(folder, 'trace'));
-    const { kernels, runs: traced } = await kernelTime(folder);
+    const inside = await kernelTime(folder, times.length);
     const step = times.reduce((a, b) => a + b, 0) / times.length;
-    const inside = kernels / traced;
     return { step: round(step), kernels: round(inside), outside: round(1 - inside / step), mustReach: 0.1 };
   } finally {
     await rm(folder, { recursive: true, force: true });
