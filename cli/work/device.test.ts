@@ -8,7 +8,7 @@ import { adapterTest, onAdapter } from '../../engine/testing/adapter.ts';
 import { loadStudent } from '../../student/student.ts';
 import { attempt } from '../testing/command.ts';
 import { TINY_RUN, tinyModel } from '../testing/tiny.ts';
-import { chooseDevice, isSoftware, type Tried } from './device.ts';
+import { chooseDevice, isSoftware, type Tried, withLibrary } from './device.ts';
 import { studentOnnx } from './exporting.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onestep-device-'));
@@ -48,6 +48,17 @@ test('an adapter is in software where a driver of that kind is named, or where L
   expect(isSoftware({}, 'linux', ['renderD128'])).toBe(false);
   expect(isSoftware({}, 'linux', ['nvidia0'])).toBe(false);
   expect(isSoftware({}, 'darwin', [])).toBe(false);
+});
+
+test('a library that is missing is named', () => {
+  const said =
+    'Failed to load library /x/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No such file or directory';
+  expect(withLibrary('Failed to load shared library', said)).toBe('Failed to load shared library: libcublasLt.so.13 is not found');
+  const own = 'with error: /x/bin/libonnxruntime_providers_shared.so: cannot open shared object file: No such file';
+  expect(withLibrary('Failed to load shared library', own)).toBe(
+    'Failed to load shared library: libonnxruntime_providers_shared.so is not found',
+  );
+  expect(withLibrary('No supported adapters', said)).toBe('No supported adapters');
 });
 
 test('a word that is no device, and a device that does not work here, are one line each', async () => {

@@ -41,11 +41,13 @@ export const computeOf = ({ threads, device }: { readonly threads: number; reado
 /** Tries devices. Takes a few seconds. */
 export async function tryDevices(names: readonly DeviceName[] = deviceNames): Promise<readonly Tried[]> {
   const { url, execArgv } = workerEntry(import.meta.url, 'probe');
-  const { output, late } = await new Promise<{ readonly output: string; readonly late: boolean }>((resolve) => {
-    execFile(process.execPath, [...execArgv, fileURLToPath(url), ...names], { timeout: PROBE_MILLISECONDS }, (error, stdout) =>
-      resolve({ output: stdout, late: error?.killed === true }),
-    );
-  });
+  const { output, complaints, late } = await new Promise<{ readonly output: string; readonly complaints: string; readonly late: boolean }>(
+    (resolve) => {
+      execFile(process.execPath, [...execArgv, fileURLToPath(url), ...names], { timeout: PROBE_MILLISECONDS }, (error, stdout, stderr) =>
+        resolve({ output: stdout, complaints: stderr, late: error?.killed === true }),
+      );
+    },
+  );
   const found = output.split('\n').flatMap((line) => (line ? [JSON.parse(line) as Answer] : []));
   return names.map((name) => {
     const { failure, milliseconds, words } = found.find((one) => one.name === name) ?? {
@@ -55,7 +57,7 @@ export async function tryDevices(names: readonly DeviceName[] = deviceNames): Pr
     };
     return {
       name,
-      failure: failure && wordsOf(failure),
+      failure: failure && withLibrary(wordsOf(failure), complaints),
       milliseconds,
       software: name === 'webgpu' && failure === null && isSoftware(),
       words,
@@ -71,6 +73,12 @@ const wordsOf = (message: string): string =>
     .replace(/; checkpoints are as they were.*$/, '')
     .replace(/^\/\S+ .* was false\. /, '')
     .replace(/^\w+: /, '');
+
+/** ONNX Runtime says on stderr alone which library it could not load. */
+export function withLibrary(failure: string, complaints: string): string {
+  const [, library] = /with error: (?:.*\/)?([\w.+-]+): cannot open shared object file/.exec(complaints) ?? [];
+  return library && /shared library/.test(failure) ? `${failure}: ${library} is not found` : failure;
+}
 
 /** On Linux a GPU has a device file; and drivers that compute on the CPU may be named by the environment. */
 export function isSoftware(environment: NodeJS.ProcessEnv = process.env, system = platform(), files = deviceFiles()): boolean {

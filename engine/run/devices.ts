@@ -50,7 +50,7 @@ export const devices = {
   },
   cuda: {
     title: 'CUDA',
-    needs: "NVIDIA's driver, CUDA 12, cuDNN 9 and ONNX Runtime's libraries for them",
+    needs: "NVIDIA's driver, CUDA 12 or 13, cuDNN 9 and ONNX Runtime's libraries for them",
     command: { linux: 'node node_modules/onnxruntime-node/script/install --onnxruntime-node-install=cuda12' },
     accelerates: true,
     runtime: (options) => ortRuntime({ ...options, provider: 'cuda' }),
