@@ -51,7 +51,10 @@ test('a teacher in bytes: the run goes on from its checkpoint, which holds nothi
 });
 test.each([
   [['--precision', 'float8'], /^error: .*precision.*float8.*float32, float16, bfloat16[^\n]*\n$/],
-  [['--frozen-storage', 'int8', '--device', 'tfjs'], /^error: [^\n]*\n$/],
+  [
+    ['--frozen-storage', 'int8', '--device', 'tfjs'],
+    /^device: TensorFlow\.js [^\n]*\nerror: frozenStorage: TensorFlow\.js holds float32 only; [^\n]*\n$/,
+  ],
 ])('%j is refused', async (given, message) => {
   const { code, stderr } = await distil('never', ...given);
   expect(code).toBe(2);
