@@ -3,9 +3,9 @@ import { expect } from 'vitest';
 import { adapterTest, onAdapter } from '../testing/adapter.ts';
 import { nodesElsewhere } from '../testing/webgpu/placement.ts';
 
-/** Operations on whole numbers of 64 bits, which WebGPU does not have: the CPU handles the numbers. No network and no method uses one. */
+/** Operations on whole numbers of 64 bits, which WebGPU does not have: the CPU handles the numbers. No network and no method uses one, but what is recomputed waits for one. */
 const WHOLE_NUMBERS =
-  /^(gather|scatterAdd|gatherElements|scatterAddElements|embedding|oneHot) |\((of indices as a switch|an index as a factor)\)$/;
+  /^(after|barrier|gather|scatterAdd|gatherElements|scatterAddElements|embedding|oneHot) |\((of indices as a switch|an index as a factor)\)$/;
 /** What only adapters with 16-bit floats have. */
 const HALF = 'cast (through half precision and back)';
 /** What float32 implementations of one operation agree to, relative to max(1, largest value). */
