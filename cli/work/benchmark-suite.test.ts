@@ -18,7 +18,7 @@ describe('suiteOf', () => {
       ],
     });
     expect(title).toBe('Benchmark');
-    expect(shared).toEqual({ reference: 'auto', n: 5000, seed: 0, neighbours: 64, samples: 40, batch: 100, threads: 0 });
+    expect(shared).toEqual({ reference: 'auto', n: 5000, seed: 0, neighbours: 64, samples: 40, batch: 100, threads: 0, device: 'cpu' });
     expect(jobs.map(({ name }) => name)).toEqual([
       'teacher, heun, 4 steps, guidance 2',
       'teacher, heun, 8 steps, guidance 2',
