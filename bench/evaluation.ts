@@ -34,25 +34,34 @@ async function frechet({ threads, runs, torch }: Settings): Promise<Result> {
   }
 }
 
-/** Images per second from JPEG files to moments with the FID Inception, beside pytorch-fid's on the same files and weights. */
-async function images({ threads, runs, torch }: Settings): Promise<Result> {
-  const beside = torch !== null && (await pythonHas('pytorch_fid.fid_score'));
+interface Rated {
+  readonly name: string;
+  readonly unit: string;
+  /** What bench/serve.ts calls it. */
+  readonly work: string;
+  readonly peer: { readonly name: string; readonly script: string; readonly module: string };
+  /** Whether our side writes for a peer only what a peer reads. */
+  readonly alone: boolean;
+}
+/** Images per second of a work, beside a peer's on the same inputs and weights. */
+async function rated({ name, unit, work, peer: other, alone }: Rated, { threads, runs, torch }: Settings): Promise<Result> {
+  const beside = torch !== null && (await pythonHas(other.module));
   const folder = await mkdtemp(join(tmpdir(), 'onestep-bench-'));
   const sides: Side[] = [];
   try {
-    sides.push(await ours('images', threads, folder));
-    if (beside) sides.push(await peer('pytorch-fid', 'images.py', [folder, String(threads)]));
-    const [own, other] = await takeTurns(sides, { benchmark: 'images-to-moments', warmup: 1, runs, checked: 1 });
+    sides.push(await ours(work, threads, beside || !alone ? folder : null));
+    if (beside) sides.push(await peer(other.name, other.script, [folder, String(threads)]));
+    const [own, theirs] = await takeTurns(sides, { benchmark: name, warmup: 1, runs, checked: 1 });
     const rate = ({ wall }: { readonly wall: number }): number => round((1000 * Number(sides[0]!.facts['images'])) / wall);
     return {
-      name: 'images-to-moments',
-      unit: 'images/s',
+      name,
+      unit,
       ours: rate(own!),
-      ...(other ? { peer: rate(other), ratio: round(other.wall / own!.wall), agree: true } : {}),
-      cpu: { ours: round(own!.cpu), ...(other ? { peer: round(other.cpu) } : {}) },
+      ...(theirs ? { peer: rate(theirs), ratio: round(theirs.wall / own!.wall), agree: true } : {}),
+      cpu: { ours: round(own!.cpu), ...(theirs ? { peer: round(theirs.cpu) } : {}) },
       runs,
       threads: threads || 'all',
-      peakMegabytes: { ours: Math.round(own!.peak), ...(other ? { peer: Math.round(other.peak) } : {}) },
+      peakMegabytes: { ours: Math.round(own!.peak), ...(theirs ? { peer: Math.round(theirs.peak) } : {}) },
       ...sides[0]!.facts,
     };
   } finally {
@@ -61,32 +70,25 @@ async function images({ threads, runs, torch }: Settings): Promise<Result> {
   }
 }
 
-/** Images and as many texts per second through the towers of CLIP ViT-B/32, beside transformers' on the same weights. */
-async function clip({ threads, runs, torch }: Settings): Promise<Result> {
-  const beside = torch !== null && (await pythonHas('transformers'));
-  const folder = await mkdtemp(join(tmpdir(), 'onestep-bench-'));
-  const sides: Side[] = [];
-  try {
-    sides.push(await ours('clip', threads, beside ? folder : null));
-    if (beside) sides.push(await peer('transformers', 'clip.py', [folder, String(threads)]));
-    const [own, other] = await takeTurns(sides, { benchmark: 'clip-towers', warmup: 1, runs, checked: 1 });
-    const rate = ({ wall }: { readonly wall: number }): number => round((1000 * Number(sides[0]!.facts['images'])) / wall);
-    return {
-      name: 'clip-towers',
-      unit: 'images and texts/s',
-      ours: rate(own!),
-      ...(other ? { peer: rate(other), ratio: round(other.wall / own!.wall), agree: true } : {}),
-      cpu: { ours: round(own!.cpu), ...(other ? { peer: round(other.cpu) } : {}) },
-      runs,
-      threads: threads || 'all',
-      peakMegabytes: { ours: Math.round(own!.peak), ...(other ? { peer: Math.round(other.peak) } : {}) },
-      ...sides[0]!.facts,
-    };
-  } finally {
-    await Promise.all(sides.map((side) => side.close().catch(() => {})));
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+/** From JPEG files to moments with the FID Inception, beside pytorch-fid. */
+const images = (settings: Settings): Promise<Result> =>
+  rated(
+    {
+      ...{ name: 'images-to-moments', unit: 'images/s', work: 'images', alone: false },
+      peer: { name: 'pytorch-fid', script: 'images.py', module: 'pytorch_fid.fid_score' },
+    },
+    settings,
+  );
+
+/** Images and as many texts through the towers of CLIP ViT-B/32, beside transformers. */
+const clip = (settings: Settings): Promise<Result> =>
+  rated(
+    {
+      ...{ name: 'clip-towers', unit: 'images and texts/s', work: 'clip', alone: true },
+      peer: { name: 'transformers', script: 'clip.py', module: 'transformers' },
+    },
+    settings,
+  );
 
 export const evaluationBenchmarks: Readonly<Record<string, (settings: Settings) => Promise<Result>>> = {
   'images-to-moments': images,

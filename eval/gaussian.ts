@@ -4,8 +4,8 @@ import { product } from '../engine/run/ort-products.ts';
 import { pivotedCholeskyBlocked } from './cholesky-blocked.ts';
 import { symmetricEigenvaluesBlocked } from './eigen-blocked.ts';
 import { addGram, type Factor, matmulTransposed, pivotedCholesky, symmetricEigenvalues } from './linalg.ts';
-import type { Features, Moments } from './moments.ts';
-import { centredRows, meanOf } from './moments-fast.ts';
+import { type Features, type Moments, meanOf } from './moments.ts';
+import { centredRows } from './moments-fast.ts';
 
 export interface Gaussian {
   /** [d] */

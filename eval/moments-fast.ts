@@ -1,7 +1,7 @@
 /** @file Moments of many features: the same sums as in `moments.ts`, with the products by ONNX Runtime where they are large. */
 import { InputError } from '../engine/io/errors.ts';
 import { product } from '../engine/run/ort-products.ts';
-import { type Features, mergeSums, type Moments, momentsOfSums, type Sums, sumsOf } from './moments.ts';
+import { type Features, type Moments, meanOf, mergeSums, momentsOfSums, type Sums, sumsOf } from './moments.ts';
 
 /** Rows of one product. It is fixed, so that sums are added in one order. */
 const ROWS = 2048;
@@ -43,19 +43,6 @@ async function sumsFast(features: Features, d: number, threads = 0): Promise<Sum
     for (let i = 0; i < part.length; i++) scatter[i]! += part[i]!;
   }
   return { mean, scatter, n };
-}
-
-/** Mean of each feature over all rows. @throws InputError for a ragged length and means that are not finite */
-export function meanOf(features: Features, d: number): Float64Array {
-  const n = features.length / d;
-  if (!Number.isInteger(n))
-    throw new InputError(`moments: length is ${features.length}; a batch of ${d} features a sample takes a multiple of ${d}`);
-  const mean = new Float64Array(d);
-  for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) mean[j]! += features[i * d + j]!;
-  for (let j = 0; j < d; j++) mean[j]! /= Math.max(n, 1);
-  const bad = mean.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new InputError(`moments: the mean of feature ${bad} over ${n} samples is ${mean[bad]}; all features must be finite`);
-  return mean;
 }
 
 /** Rows from … from + rows less the mean: [rows, d]. */

@@ -70,8 +70,8 @@ export function momentsOfSums({ mean, scatter, n }: Sums, d: number): Moments {
   return { mean: mean.slice(), covariance: mirrorLower(covariance, d), n };
 }
 
-/** @throws InputError for a ragged length and means that are not finite */
-export function sumsOf(features: Features, d: number): Sums {
+/** Mean of each feature over all rows. @throws InputError for a ragged length and means that are not finite */
+export function meanOf(features: Features, d: number): Float64Array {
   const n = features.length / d;
   if (!Number.isInteger(n))
     throw new InputError(`moments: length is ${features.length}; a batch of ${d} features a sample takes a multiple of ${d}`);
@@ -80,6 +80,13 @@ export function sumsOf(features: Features, d: number): Sums {
   for (let j = 0; j < d; j++) mean[j]! /= Math.max(n, 1);
   const bad = mean.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new InputError(`moments: the mean of feature ${bad} over ${n} samples is ${mean[bad]}; all features must be finite`);
+  return mean;
+}
+
+/** @throws InputError for a ragged length and means that are not finite */
+export function sumsOf(features: Features, d: number): Sums {
+  const n = features.length / d;
+  const mean = meanOf(features, d);
   const scatter = new Float64Array(d * d);
   for (let from = 0; from < n; from += blockRows) {
     const rows = Math.min(blockRows, n - from);

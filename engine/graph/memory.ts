@@ -11,17 +11,7 @@ const VIEWS = new Set(['reshape', 'stop', 'barrier']);
  * Leaves (inputs, states, weights) are not counted. An estimate: a runtime adds scratch space, and may compute in place.
  */
 export function peakBytes(outputs: readonly Tensor[], n = 1): number {
-  const order = frugalOrder(outputs);
-  const holder = new Map<Tensor, Tensor>(); // whose memory a tensor is
-  const held = (t: Tensor): Tensor => holder.get(t) ?? t;
-  const lastUse = new Map<Tensor, number>();
-  order.forEach((node, i) => {
-    const [first] = node.inputs;
-    if (VIEWS.has(node.op.name) && first) holder.set(node.outputs[0]!, held(first));
-    for (const t of node.inputs) lastUse.set(held(t), i);
-  });
-  for (const t of outputs) lastUse.set(held(t), order.length);
-  const ending = groupEnds(lastUse);
+  const { order, held, lastUse, ending } = lifetimes(outputs);
   let [alive, peak] = [0, 0];
   order.forEach((node, i) => {
     if (leafOf(node.outputs[0]!)) return;
@@ -47,17 +37,7 @@ function groupEnds(lastUse: ReadonlyMap<Tensor, number>): Map<number, Tensor[]> 
  * again is not given back in between, so that the maxima of different shapes add up.
  */
 export function heldBytes(outputs: readonly Tensor[], n = 1): number {
-  const order = frugalOrder(outputs);
-  const holder = new Map<Tensor, Tensor>();
-  const held = (t: Tensor): Tensor => holder.get(t) ?? t;
-  const lastUse = new Map<Tensor, number>();
-  order.forEach((node, i) => {
-    const [first] = node.inputs;
-    if (VIEWS.has(node.op.name) && first) holder.set(node.outputs[0]!, held(first));
-    for (const t of node.inputs) lastUse.set(held(t), i);
-  });
-  for (const t of outputs) lastUse.set(held(t), order.length);
-  const ending = groupEnds(lastUse);
+  const { order, held, lastUse, ending } = lifetimes(outputs);
   const spans: { readonly bytes: number; readonly from: number; until: number }[] = [];
   const free = new Map<string, number[]>(); // dead memory by shape
   const owner = new Map<Tensor, number>();
@@ -90,3 +70,18 @@ export function heldBytes(outputs: readonly Tensor[], n = 1): number {
   return peak;
 }
 const keyOf = ({ shape, dtype }: Tensor): string => `${dtype} ${shape.join()}`;
+
+/** The order of computation, whose memory each tensor is, and where values are used last: outputs after the last node. */
+function lifetimes(outputs: readonly Tensor[]) {
+  const order = frugalOrder(outputs);
+  const holder = new Map<Tensor, Tensor>(); // whose memory a tensor is
+  const held = (t: Tensor): Tensor => holder.get(t) ?? t;
+  const lastUse = new Map<Tensor, number>();
+  order.forEach((node, i) => {
+    const [first] = node.inputs;
+    if (VIEWS.has(node.op.name) && first) holder.set(node.outputs[0]!, held(first));
+    for (const t of node.inputs) lastUse.set(held(t), i);
+  });
+  for (const t of outputs) lastUse.set(held(t), order.length);
+  return { order, held, lastUse, ending: groupEnds(lastUse) };
+}
