@@ -1,5 +1,4 @@
 /** @file Moments of many features: the same sums as in `moments.ts`, with the products by ONNX Runtime where they are large. */
-import { InputError } from '../engine/io/errors.ts';
 import { product } from '../engine/run/ort-products.ts';
 import { type Features, type Moments, meanOf, mergeSums, momentsOfSums, type Sums, sumsOf } from './moments.ts';
 
