@@ -201,7 +201,7 @@ export { type Manifold, manifoldOf, type PrecisionRecall, precisionRecall } from
 export { type Moments, moments, momentsAccumulator } from './eval/moments.ts';
 export { type FeatureCache, openFeatureCache } from './eval/features/cache.ts';
 export type { ExtractorFacts, ExtractorSpec, PictureExtractor } from './eval/features/extractor.ts';
-export { EXTRACTOR_NAMES, findExtractor } from './eval/features/find.ts';
+export { EXTRACTOR_NAMES, findExtractor, type FindOptions } from './eval/features/find.ts';
 export { type ExtractedSet, type ExtractOptions, type FeaturePool, openPool } from './eval/pool.ts';
 export { memoryImages } from './eval/sources/memory.ts';
 

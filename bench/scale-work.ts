@@ -44,7 +44,7 @@ async function make() {
 
 /** What `onestep import` does with a network. */
 async function bring() {
-  const { network, weights } = await loadNetwork(checkpoint);
+  const { network, weights } = await loadNetwork(checkpoint, { asStored: true });
   const scheduler = { _class_name: 'DDPMScheduler', prediction_type: 'epsilon' };
   await saveModel(
     join(folder, 'model.safetensors'),
@@ -64,7 +64,7 @@ async function bring() {
       licence: 'none',
     },
     weights,
-    dtype,
+    'stored',
   );
   return { weights: weights.size };
 }

@@ -31,17 +31,19 @@ export const isAdapter = (name: string): boolean => /\.lora_[AB]\.weight$/.test(
 
 /** A scope whose weights stay as they are and have adapters added: these alone are trained. `A` starts as PyTorch's linear layers do, `B` at zero. */
 export function adaptedScope(base: Scope, { rank, alpha, targets }: Adapters): Scope {
-  const made = new Map<string, Tensor>();
+  /** Sums by name, and the weights under them: where these are made anew for every use, so are the sums. */
+  const made = new Map<string, { readonly weight: Tensor; readonly whole: Tensor }>();
   const get = (name: string, shape: readonly number[], init: Init = { kind: 'constant', value: 0 }): Tensor => {
-    const known = made.get(name);
-    if (known) return known;
     // What the teacher is never told has no weights yet that could stay.
     if (name.startsWith('told.')) return base(name, shape, init);
     const weight = base.buffer(name, shape, init);
+    const known = made.get(name);
+    if (known?.weight === weight) return known.whole;
     const module = moduleOf(name, shape);
     const adapted = module !== null && targets.some((target) => meant(module, target));
-    made.set(name, adapted ? add(weight, reshape(mul(product(base, module, shape, rank), alpha / rank), [...shape])) : weight);
-    return made.get(name)!;
+    const whole = adapted ? add(weight, reshape(mul(product(base, module, shape, rank), alpha / rank), [...shape])) : weight;
+    made.set(name, { weight, whole });
+    return whole;
   };
   return Object.assign(get, { buffer: (name: string, shape: readonly number[], init: Init) => base.buffer(name, shape, init) });
 }

@@ -1,5 +1,5 @@
 /** @file From a teacher that was trained elsewhere to a finished student, by the command line alone. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -7,7 +7,7 @@ import { toOnnx } from '../../engine/graph/onnx.ts';
 import '../../engine/graph/fluent.ts';
 import { conv2d } from '../../engine/graph/ops/conv.ts';
 import { constant, input } from '../../engine/graph/ops/leaf.ts';
-import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
+import { fromFloat32, readSafetensors, toFloat32, writeSafetensors } from '../../engine/io/safetensors.ts';
 import { fillNormal, streamKey } from '../../engine/random/philox.ts';
 import { goldenPath } from '../../engine/testing/golden.ts';
 import { attempt } from '../testing/command.ts';
@@ -73,6 +73,20 @@ describe.skipIf(!root)('a pipeline', () => {
       code: 2,
       stderr: `error: out: ${at('sd')} holds a model already; choose another folder\n`,
     });
+  });
+
+  test('in half precision stays so, bit for bit', async () => {
+    const [folder, out] = [at('half'), at('half-teacher')];
+    cpSync(join(root!, 'pipelines/ddpm'), folder, { recursive: true });
+    const file = join(folder, 'unet/diffusion_pytorch_model.safetensors');
+    const whole = (await readSafetensors(file)).tensors;
+    const halves = new Map([...whole].map(([name, t]) => [name, fromFloat32(toFloat32(t), t.shape, 'F16')]));
+    await writeSafetensors(file, halves);
+    await done('import', folder, '--out', out);
+    const { tensors } = await readSafetensors(join(out, 'model.safetensors'));
+    expect([tensors.size, new Set([...tensors.values()].map(({ dtype }) => dtype))]).toEqual([halves.size, new Set(['F16'])]);
+    for (const [name, half] of halves) if (tensors.has(name)) expect(tensors.get(name), name).toEqual(half);
+    expect((await loadModel(out)).weights.get('conv_in.weight')!.data).toEqual(toFloat32(halves.get('conv_in.weight')!));
   });
 
   test.each([

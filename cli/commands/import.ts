@@ -38,7 +38,7 @@ export const importCommand = (): Command =>
     .option('--json', 'print one JSON object')
     .action(async (spec: string, { out, write, json, ...flags }: Flags) => {
       const { path, options } = splitSpec(spec);
-      const model = await openForeign(path, { ...options, ...flags });
+      const model = await openForeign(path, { ...options, ...flags }, true);
       if (!model)
         throw new InputError(
           `import: ${path} is no model that can be imported; give a folder with model_index.json or config.json, a .pkl of EDM, or an .onnx file with --kind and --schedule`,

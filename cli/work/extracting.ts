@@ -48,7 +48,7 @@ export function openExtracting(flat: Flat, { signal, onProgress }: ExtractingOpt
 }
 
 /** What the options say of the extractor. */
-export function findOptions(flat: Flat): FindOptions {
+export function findOptions(flat: Flat): Required<FindOptions> {
   const { weights, acceptWeights, tap, scale, resize, cache } = valuesOf(featureGroup, flat);
   const orNull = (word: string): string | null => (word === '' ? null : word);
   return {

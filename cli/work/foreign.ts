@@ -74,14 +74,17 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Opens a model that was not made here; null where the path is something else. Errors: whatever is wrong with it. */
-export async function openForeign(path: string, options: ForeignOptions): Promise<Model | null> {
+/**
+ * Opens a model that was not made here; null where the path is something else. Errors: whatever is wrong with it.
+ * @param asStored whether weights of diffusers' folders stay in the bits of their files until they are looked at
+ */
+export async function openForeign(path: string, options: ForeignOptions, asStored = false): Promise<Model | null> {
   if (path.endsWith('.onnx') && (options.kind || options.schedule)) return openOnnx(path, options);
   if (path.endsWith('.pkl') && (await isFile(path))) return openEdm(path, options);
-  if (await isFile(join(path, 'model_index.json'))) return openPipeline(path, options);
+  if (await isFile(join(path, 'model_index.json'))) return openPipeline(path, options, asStored);
   if ((await isFile(join(path, 'config.json'))) && !(await isFile(join(path, 'model.safetensors')))) {
     const json = await readConfigFile(join(path, 'config.json'));
-    if (typeof json === 'object' && json !== null && '_class_name' in json) return openNetwork(path, json, options);
+    if (typeof json === 'object' && json !== null && '_class_name' in json) return openNetwork(path, json, options, asStored);
   }
   return null;
 }
@@ -120,8 +123,8 @@ function sampleOf(where: string, { channels, sides, classes, unit }: DiffusersNe
 /** Standard deviations of latents and of images in −1…1, as the samplers' and methods' scalings take them. */
 const [LATENT_DEVIATION, IMAGE_DEVIATION] = [1, 0.5];
 
-async function openPipeline(folder: string, options: ForeignOptions): Promise<Model> {
-  const pipeline = await loadPipeline(folder, options.variant ? { variant: options.variant } : {});
+async function openPipeline(folder: string, options: ForeignOptions, asStored: boolean): Promise<Model> {
+  const pipeline = await loadPipeline(folder, { asStored, ...(options.variant ? { variant: options.variant } : {}) });
   const { index, network, schedule, autoencoder } = pipeline;
   const part = index.components['unet'] ?? index.components['transformer']!;
   const where = join(part.folder, 'config.json');
@@ -154,8 +157,8 @@ function imageOf({ decode, weights }: LoadedAutoencoder, { shape }: SampleType):
 }
 
 /** A network by itself, of which the path must say on which schedule it was trained. */
-async function openNetwork(folder: string, json: object, options: ForeignOptions): Promise<Model> {
-  const { network, weights } = await loadNetwork(folder, options.variant ? { variant: options.variant } : {});
+async function openNetwork(folder: string, json: object, options: ForeignOptions, asStored: boolean): Promise<Model> {
+  const { network, weights } = await loadNetwork(folder, { asStored, ...(options.variant ? { variant: options.variant } : {}) });
   const where = join(folder, 'config.json');
   const needed = Object.keys(network.conditions).filter((name) => name !== 'label' && name !== 'mask');
   if (needed.length > 0)

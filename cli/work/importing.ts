@@ -5,7 +5,7 @@ import { peakBytes } from '../../engine/graph/memory.ts';
 import { input } from '../../engine/graph/ops/leaf.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { fileFailure } from '../../engine/io/failures.ts';
-import { constantScope } from '../../engine/train/weights.ts';
+import { count, recordingScope } from '../../engine/train/weights.ts';
 import { classNameOf } from '../../models/foreign/diffusers/networks.ts';
 import { readScheduler } from '../../models/foreign/diffusers/schedulers.ts';
 import { builderOf, conditionOf, MODEL_FILE, type Model, saveModel } from './model.ts';
@@ -36,7 +36,7 @@ export async function writeTeacher(folder: string, model: Model): Promise<void> 
     throw fileFailure('write', folder, error);
   });
   await copyParts(model, folder);
-  await saveModel(join(folder, MODEL_FILE), model.card, model.weights);
+  await saveModel(join(folder, MODEL_FILE), model.card, model.weights, 'stored');
 }
 
 /** What a model is. Memory is that of one evaluation of a batch of one, in float32. */
@@ -58,11 +58,11 @@ const megabytes = (bytes: number): number => Math.round(bytes / 1e4) / 100;
 
 export function factsOf({ card, weights }: Model): TeacherFacts {
   const { sample, schedule, networkOptions: o } = card;
-  const said = [...weights.values()].reduce((n, { data }) => n + data.length, 0);
+  const said = [...weights.values()].reduce((n, { shape }) => n + count(shape), 0);
   const condition = Object.fromEntries(
     Object.entries(conditionOf(sample)).map(([name, t]) => [name, input(name, [1, ...t.shape.slice(1)])]),
   );
-  const denoised = builderOf(card)(constantScope(weights)).denoise(input('x', [1, ...sample.shape]), input('sigma', []), condition);
+  const denoised = builderOf(card)(recordingScope('teacher').scope).denoise(input('x', [1, ...sample.shape]), input('sigma', []), condition);
   return {
     ...descriptionOf(card.network, o),
     parameters: said,

@@ -1,7 +1,7 @@
 /** @file Weights that nothing trains, held in fewer bits: one copy in the state of a run, which its programs share and widen where they use it. */
 import '../graph/fluent.ts';
 import { BLOCK, exactBlocks, roundToBlocks, SMALLEST } from '../graph/blocks.ts';
-import { cast } from '../graph/ops/elementwise.ts';
+import { castApart } from '../graph/ops/elementwise.ts';
 import { state } from '../graph/ops/leaf.ts';
 import { slice } from '../graph/ops/movement.ts';
 import { toHalf } from '../graph/ops/special.ts';
@@ -18,7 +18,10 @@ export const FROZEN = 'frozen/';
 
 /** Holds frozen weights. */
 export interface FrozenStore {
-  /** The weight as float32, of fewer bits; null for a small one, which stays as it is. */
+  /**
+   * The weight as float32, of fewer bits; null for a small one, which stays as it is. Every call widens anew what is held once: a network
+   * evaluated several times would have all its weights wide from the first evaluation to the last otherwise.
+   */
   hold(weight: Weight): Tensor | null;
   /** What is held, as initial values of a state. */
   readonly held: Readonly<Record<string, HostTensor>>;
@@ -34,27 +37,41 @@ export function frozenStore(storage: FrozenStorage): FrozenStore | null {
     return state(label, value.shape, value.dtype);
   };
   const hold = storage === 'float16' ? halves(kept) : bytes(kept);
-  return { hold: (weight) => (weight.shape.length >= 2 && weight.data.length >= SMALLEST ? hold(weight) : null), held };
+  const known = new Map<Float32Array, Widen>();
+  const widenerOf = (weight: Weight): Widen => {
+    const widen = known.get(weight.data) ?? hold(weight);
+    known.set(weight.data, widen);
+    return widen;
+  };
+  let uses = 0;
+  const isLarge = ({ shape, data }: Weight): boolean => shape.length >= 2 && data.length >= SMALLEST;
+  return { hold: (weight) => (isLarge(weight) ? widenerOf(weight)(uses++).reshape(weight.shape) : null), held };
 }
+/** The weight for one use, which has a number. */
+type Widen = (use: number) => Tensor;
 
 const halves =
   (kept: (value: HostTensor) => Tensor) =>
-  ({ shape, data }: Weight): Tensor =>
-    cast(kept({ dtype: 'float16', shape, data: toHalf(data) }), 'float32');
+  ({ shape, data }: Weight): Widen => {
+    const half = kept({ dtype: 'float16', shape, data: toHalf(data) });
+    return (use) => castApart(half, 'float32', use);
+  };
 
 const ZERO = 128;
 /** Rows are those of the first axis: the outputs of a layer. */
 const bytes =
   (kept: (value: HostTensor) => Tensor) =>
-  ({ shape, data }: Weight): Tensor => {
+  ({ shape, data }: Weight): Widen => {
     const rows = shape[0]!;
     const { codes, scales, perRow } = exactBlocks(roundToBlocks(data, rows, 8), rows, 8)!;
     const code = kept({ dtype: 'uint8', shape: [rows, perRow, BLOCK], data: codes });
     const scale = kept(float32(scales, [rows, perRow, 1]));
     const length = data.length / rows;
-    const wide = cast(code, 'float32')
-      .sub(ZERO)
-      .mul(scale)
-      .reshape([rows, perRow * BLOCK]);
-    return (length % BLOCK === 0 ? wide : slice(wide, 1, 0, length)).reshape(shape);
+    return (use) => {
+      const wide = castApart(code, 'float32', use)
+        .sub(ZERO)
+        .mul(scale)
+        .reshape([rows, perRow * BLOCK]);
+      return (length % BLOCK === 0 ? wide : slice(wide, 1, 0, length)).reshape(shape);
+    };
   };

@@ -3,6 +3,7 @@ import { constant, state } from '../graph/ops/leaf.ts';
 import { unpack } from '../graph/ops/movement.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { InputError } from '../io/errors.ts';
+import { type StoredTensor, toFloat32 } from '../io/safetensors.ts';
 import { fillNormal, fillUniform, streamKey } from '../random/philox.ts';
 import type { Init, Scope } from './network.ts';
 
@@ -10,6 +11,17 @@ export interface Weight {
   readonly shape: readonly number[];
   readonly data: Float32Array;
 }
+/** A weight in the bits of its file; every look at `data` widens them anew. */
+export interface StoredWeight extends Weight {
+  readonly stored: StoredTensor;
+}
+export const storedWeight = (stored: StoredTensor): StoredWeight => ({
+  shape: stored.shape,
+  stored,
+  get data() {
+    return toFloat32(stored);
+  },
+});
 /** Weights of one player, by the names of its checkpoint. */
 export type Weights = ReadonlyMap<string, Weight>;
 
@@ -19,7 +31,8 @@ export interface Declaration {
   readonly init: Init;
   readonly trained: boolean;
 }
-const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+/** Values of a weight. */
+export const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 const ZERO: Init = { kind: 'constant', value: 0 };
 
 /** Collects what a network asks for. `declared` fills while the network is built. */
@@ -48,25 +61,23 @@ export function recordingScope(player: string): {
 /**
  * Frozen weights: constants of the graph, which a runtime may rearrange once for speed.
  * @param shared constants by their values, for several players that hold the same ones: each is one constant then
- * @param hold gives large weights another form than that of a constant
+ * @param hold gives large weights another form than that of a constant, anew at each use
  */
 export function constantScope(
   weights: Weights,
   shared = new Map<Float32Array, Tensor>(),
   hold: (weight: Weight) => Tensor | null = () => null,
 ): Scope {
-  const made = new Map<string, Tensor>();
   const get = (name: string, shape: readonly number[]): Tensor => {
-    if (!made.has(name)) {
-      const weight = weights.get(name);
-      if (!weight || weight.shape.join() !== shape.join())
-        throw new InputError(`weights: ${name} should be [${shape}], but is ${weight ? `[${weight.shape}]` : 'missing'}`);
-      const known = shared.get(weight.data);
-      const tensor = known?.shape.join() === shape.join() ? known : (hold(weight) ?? constant(weight.data, shape));
-      shared.set(weight.data, tensor);
-      made.set(name, tensor);
-    }
-    return made.get(name)!;
+    const weight = weights.get(name);
+    if (!weight || weight.shape.join() !== shape.join())
+      throw new InputError(`weights: ${name} should be [${shape}], but is ${weight ? `[${weight.shape}]` : 'missing'}`);
+    const held = hold(weight);
+    if (held) return held;
+    const known = shared.get(weight.data);
+    const tensor = known?.shape.join() === shape.join() ? known : constant(weight.data, shape);
+    shared.set(weight.data, tensor);
+    return tensor;
   };
   return Object.assign(get, { buffer: get });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InputError } from '../../engine/io/errors.ts';
 import { didYouMean } from '../../engine/io/nearest.ts';
 import { classifierSpec } from '../through-pool.ts';
+import { cacheFolder } from './cache.ts';
 import type { ExtractorSpec } from './extractor.ts';
 import { findInception } from './inception-pictures.ts';
 import { findNsfwjs, isNsfwjsThere } from './nsfwjs.ts';
@@ -12,29 +13,39 @@ import { findInceptionWeights } from './weights-cache.ts';
 
 /** What may be said of an extractor beside its name. */
 export interface FindOptions {
-  /** Rule of resizing; null for that of the extractor. */
-  readonly resize: string | null;
-  /** File of weights; null to look for it. */
-  readonly weights: string | null;
-  /** Weights of another checksum are welcome. */
-  readonly acceptWeights: boolean;
-  /** Which of its values are the features; null for the usual one. */
-  readonly tap: string | null;
-  /** What the network of an ONNX file wants pixels to be. */
-  readonly scale: string | null;
-  /** Where converted networks and found weights are kept. */
-  readonly cache: string;
+  /** Rule of resizing; default (null): that of the extractor. */
+  readonly resize?: string | null;
+  /** File of weights; default (null): looked for, see docs/evaluation.md. */
+  readonly weights?: string | null;
+  /** Weights of another checksum are welcome; default: no. */
+  readonly acceptWeights?: boolean;
+  /** Which of its values are the features; default (null): the usual one. */
+  readonly tap?: string | null;
+  /** What the network of an ONNX file wants pixels to be; default (null): its own rule. */
+  readonly scale?: string | null;
+  /** Where converted networks and found weights are kept; default: the user's cache folder. */
+  readonly cache?: string;
 }
+type Sought = Required<FindOptions>;
+
+const sought = ({
+  resize = null,
+  weights = null,
+  acceptWeights = false,
+  tap = null,
+  scale = null,
+  cache = cacheFolder(),
+}: FindOptions): Sought => ({ resize, weights, acceptWeights, tap, scale, cache });
 
 interface Named {
   /** For help texts. */
   readonly help: string;
   /** @throws InputError where it is not there: one line that says how it comes there */
-  find(options: FindOptions): Promise<ExtractorSpec>;
+  find(options: Sought): Promise<ExtractorSpec>;
   /** Options that it knows beside the rule of resizing. */
-  readonly takes?: readonly (keyof FindOptions)[];
+  readonly takes?: readonly (keyof Sought)[];
   /** Whether `find` finds it: what stands first in the list is taken where nothing is said. */
-  there(options: FindOptions): Promise<boolean>;
+  there(options: Sought): Promise<boolean>;
 }
 
 /** Extractors by name. What is taken of itself where pictures are no data set with a classifier: the first that is there. */
@@ -66,7 +77,7 @@ export const EXTRACTOR_NAMES: readonly string[] = [...Object.keys(named), ...cla
 const randomSpec = (seed: number, resize: string | null): ExtractorSpec => ({ kind: 'random', options: { seed, resize } });
 
 /** A network whose features are asked for with an option that it does not have. */
-function checkIdle(name: string, options: FindOptions, may: readonly (keyof FindOptions)[]): void {
+function checkIdle(name: string, options: Sought, may: readonly (keyof Sought)[]): void {
   const idle = (['weights', 'tap', 'scale'] as const).find((option) => options[option] !== null && !may.includes(option));
   if (idle)
     throw new InputError(`${idle}: has no effect on the extractor ${name}; leave --${idle} out, or name another one with --extractor`);
@@ -76,7 +87,8 @@ function checkIdle(name: string, options: FindOptions, may: readonly (keyof Find
  * The extractor of a name: one of `EXTRACTOR_NAMES`, `random:SEED`, an .onnx file, or the folder of a DINOv2, CLIP or SigLIP.
  * @throws InputError for anything else, and where it cannot be found
  */
-export async function findExtractor(name: string, options: FindOptions): Promise<ExtractorSpec> {
+export async function findExtractor(name: string, given: FindOptions = {}): Promise<ExtractorSpec> {
+  const options = sought(given);
   const { resize, tap, scale } = options;
   const data = CLASSIFIERS[name];
   if (data) {
@@ -106,7 +118,8 @@ export async function findExtractor(name: string, options: FindOptions): Promise
 }
 
 /** What suits pictures of no known data set: the first network that is there. */
-export async function usualExtractor(options: FindOptions): Promise<ExtractorSpec> {
+export async function usualExtractor(given: FindOptions = {}): Promise<ExtractorSpec> {
+  const options = sought(given);
   for (const [name, { there }] of Object.entries(named)) if (await there(options)) return findExtractor(name, options);
   return randomSpec(0, options.resize);
 }

@@ -217,6 +217,7 @@ describe('names', () => {
     expect(await findExtractor('digits', options)).toEqual({ kind: 'classifier', options: { data: 'digits', resize: null } });
     expect(await findExtractor('random:7', options)).toEqual({ kind: 'random', options: { seed: 7, resize: null } });
     expect(await findExtractor('a.onnx', { ...options, tap: 'x' })).toMatchObject({ kind: 'onnx', options: { path: 'a.onnx', tap: 'x' } });
+    expect(await findExtractor('digits')).toEqual(await findExtractor('digits', options));
     expect((await usualExtractor(options)).kind).toMatch(/^(random|nsfwjs|inception)$/);
   });
   test('that mean nothing, and options without effect, are refused', async () => {

@@ -305,17 +305,28 @@ const clampOp: Op<{ readonly low: number; readonly high: number }> = {
 /** x limited to [low, high]. */
 export const clamp = (x: Tensor, low: number, high: number): Tensor => apply(clampOp, [x], { low, high });
 
-const castOp: Op<{ readonly to: DType }> = {
+interface CastAttrs {
+  readonly to: DType;
+  readonly apart?: number;
+}
+const castOp: Op<CastAttrs> = {
   name: 'cast',
   infer: ([x], { to }) => [{ shape: x!.shape, dtype: to }],
   vjp: ({ inputs: [x], attrs: { to } }, [dy]) => [isFloat(x!.dtype) && isFloat(to) ? cast(dy!, x!.dtype) : null],
-  onnx: ({ attrs }, [x], emit) => [emit.node('Cast', [x!], { to: ELEMENT_TYPE[attrs.to] })],
+  onnx({ inputs, attrs: { to, apart } }, [x], emit) {
+    // ONNX Runtime merges what is computed twice. A slice up to a number beyond the end is all of it, and another one for every number.
+    const size = inputs[0]!.shape[0];
+    const own = apart === undefined ? x! : emit.node('Slice', [x!, emit.ints([0]), emit.ints([Number(size) + apart]), emit.ints([0])]);
+    return [emit.node('Cast', [own], { to: ELEMENT_TYPE[to] })];
+  },
   reference: ([x], { attrs: { to } }) => [x!.data.map(to === 'int64' ? Math.trunc : to === 'bool' ? (v) => Number(v !== 0) : (v) => v)],
 };
 const isFloat = (d: DType): boolean => d === 'float32' || d === 'float16';
 /** ONNX numbers of the element types. */
 export const ELEMENT_TYPE: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int64: 7, bool: 9, float16: 10 };
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : apply(castOp, [x], { to }));
+/** The same as a value of its own: casts of other numbers (0, 1, …) are not merged with it, so that each may live where it is used. Not of scalars. */
+export const castApart = (x: Tensor, to: DType, apart: number): Tensor => apply(castOp, [x], { to, apart });
 
 export const square = (x: Tensor): Tensor => mul(x, x);
 export const reciprocal = (x: Tensor): Tensor => div(1, x);

@@ -80,6 +80,8 @@ async function configOf({ name, className, folder }: Component, file: string): P
 export interface LoadOptions {
   /** Such as fp16; default: full precision, or the only one that there is. */
   readonly variant?: string;
+  /** Whether the network's weights stay in the bits of their file until they are looked at, for whoever does so once. */
+  readonly asStored?: boolean;
 }
 export interface LoadedNetwork {
   readonly network: DiffusersNetwork;
@@ -91,12 +93,12 @@ export interface LoadedNetwork {
  * A diffusion network from its own folder: `config.json` and weights.
  * @throws InputError for a class or key that is not supported, a missing file, or weights that do not fit
  */
-export async function loadNetwork(folder: string, { variant }: LoadOptions = {}): Promise<LoadedNetwork> {
+export async function loadNetwork(folder: string, { variant, asStored }: LoadOptions = {}): Promise<LoadedNetwork> {
   const where = join(folder, 'config.json');
   const network = diffusersNetwork(where, await readConfigFile(where));
   const declared = declaredBy(where, network);
   const path = await findWeights(folder, variant);
-  return { network, weights: await readComponentWeights(path, declared), path };
+  return { network, weights: await readComponentWeights(path, declared, asStored), path };
 }
 
 export interface LoadedAutoencoder {

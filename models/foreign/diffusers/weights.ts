@@ -8,7 +8,7 @@ import { fileFailure } from '../../../engine/io/failures.ts';
 import { type SafetensorsFile, toFloat32 } from '../../../engine/io/safetensors.ts';
 import { openWeightsFile } from '../../../engine/io/safetensors-shards.ts';
 import type { Scope } from '../../../engine/train/network.ts';
-import { type Declaration, recordingScope, type Weight, type Weights } from '../../../engine/train/weights.ts';
+import { type Declaration, recordingScope, storedWeight, type Weight, type Weights } from '../../../engine/train/weights.ts';
 import type { DiffusersNetwork } from './networks.ts';
 
 /** The name of weights in diffusers' folders. */
@@ -109,15 +109,23 @@ function located(
 }
 
 /**
- * The weights of a network out of a file or an index of shards, one tensor at a time, as float32.
+ * The weights of a network out of a file or an index of shards, one tensor at a time.
+ * @param asStored whether they stay in the bits of the file until they are looked at; otherwise they are float32
  * @throws InputError where they do not fit, before any is read
  */
-export async function readComponentWeights(path: string, declared: ReadonlyMap<string, Declaration>): Promise<Weights> {
+export async function readComponentWeights(
+  path: string,
+  declared: ReadonlyMap<string, Declaration>,
+  asStored = false,
+): Promise<Weights> {
   const file = await openWeightsFile(path);
   try {
     const places = located(path, file, declared);
     const weights = new Map<string, Weight>();
-    for (const { name, shape } of declared.values()) weights.set(name, { shape, data: toFloat32(await file.read(places.get(name)!)) });
+    for (const { name, shape } of declared.values()) {
+      const tensor = await file.read(places.get(name)!);
+      weights.set(name, asStored ? storedWeight(tensor) : { shape, data: toFloat32(tensor) });
+    }
     return weights;
   } finally {
     await file.close();
