@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { keepsMemory, memoryOf, totalOf } from '../cli/work/memory.ts';
 import { method } from '../cli/work/methods.ts';
 import { loadModel, saveModel } from '../cli/work/model.ts';
 import { planOf } from '../cli/work/plan.ts';
@@ -159,6 +160,9 @@ async function adapt() {
   const request = { plan, command: 'distill', folder, split: { train: data, heldOut: data }, teacher, resume: false } as const;
   const trainer = await makeTrainer({ ...request, texts: { table: texts, nulls: texts } });
   const made = performance.now();
+  const vectors = Object.values((await trainer.snapshot()).vectors).reduce((n, v) => n + v.byteLength, 0);
+  const estimate = totalOf(await memoryOf(trainer.phases, { parts: 1, beside: 1 }, vectors, keepsMemory(plan.run)));
+  const ready = performance.now();
   const noise = new Float32Array(count(shape));
   fillNormal(noise, streamKey(0, 0, 'latents'), noise.length);
   const conditionsOf = (step: number) =>
@@ -171,7 +175,8 @@ async function adapt() {
   });
   const seconds = (from: number, to: number): number => Math.round((to - from) / 100) / 10;
   const trained = Object.fromEntries(Object.entries(trainer.layouts).map(([player, layout]) => [player, layoutSize(layout)]));
-  return { compileSeconds: seconds(begin, made), twoStepsSeconds: seconds(made, performance.now()), trained, terms };
+  const estimatedMegabytes = Math.round(estimate / 1024 ** 2);
+  return { compileSeconds: seconds(begin, made), twoStepsSeconds: seconds(ready, performance.now()), estimatedMegabytes, trained, terms };
 }
 
 const STAGES: Readonly<Record<string, () => Promise<unknown>>> = {

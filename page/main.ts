@@ -18,17 +18,19 @@ const [seed, count, label, device] = [
 type Draft<T> = T extends unknown ? Omit<T, 'id'> : never;
 type Reader = (news: News) => void;
 
-/** Sends orders to the worker; news of the last one go to its reader. */
+/** Sends orders to the worker; news of the last one go to its reader, and steps that an earlier one still made to that one's. */
 function wire(): (order: Draft<Order>, reader: Reader) => void {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  let [id, reader]: [number, Reader] = [0, () => {}];
+  let id = 0;
+  const readers = new Map<number, Reader>();
   worker.onmessage = ({ data }: { readonly data: News }) => {
-    if (data.id === id) reader(data);
+    if (data.id === id || data.kind === 'step') readers.get(data.id)?.(data);
   };
   worker.onerror = (event) => say(`The page cannot compute: ${event.message || 'its worker did not start'}.`);
   return (order, next) => {
-    reader({ kind: 'ended', id });
-    [id, reader] = [id + 1, next];
+    readers.get(id)?.({ kind: 'ended', id });
+    id += 1;
+    readers.set(id, next);
     worker.postMessage({ ...order, id } as Order);
   };
 }

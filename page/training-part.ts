@@ -33,6 +33,7 @@ export function trainingPart({ shape, order, device, where }: TrainingSettings):
   const log: Record<string, number>[] = [];
   let [running, place, spent] = [false, '', 0];
   progress.value = 0;
+  const stopped = (): string => `Stopped after step ${progress.value}.`;
   const rest = (text: string): void => {
     running = false;
     button.textContent = progress.value >= progress.max ? 'Trained' : progress.value > 0 ? 'Go on' : 'Train';
@@ -41,7 +42,7 @@ export function trainingPart({ shape, order, device, where }: TrainingSettings):
   };
   const read = (news: News): void => {
     if (news.kind === 'device') place = where(news);
-    if (news.kind === 'ended' && running) rest(`Stopped after step ${progress.value}.`);
+    if (news.kind === 'ended' && running) rest(stopped());
     if (news.kind === 'failed') rest(`Not trained: ${news.message}.`);
     if (news.kind === 'preview')
       showSamples(grid, { first: 0, images: news.images, shape, name: (i) => `sample ${i + 1} of the student at step ${news.step}` });
@@ -52,7 +53,9 @@ export function trainingPart({ shape, order, device, where }: TrainingSettings):
       spent += news.seconds;
       log.push({ ...news.terms });
       for (const [term, curve] of curves) if (term in news.terms) curve.add(news.step, news.terms[term]!);
-      status.textContent = `Step ${news.step} of ${news.steps}, ${(1000 * (spent / log.length)).toFixed(0)} ms a step on ${place}.`;
+      const now = `Step ${news.step} of ${news.steps}, ${(1000 * (spent / log.length)).toFixed(0)} ms a step on ${place}.`;
+      if (running) status.textContent = now;
+      else rest(stopped()); // it was under way when another order came
       // What a reader may want to keep: the terms of every step.
       at<HTMLElement>('terms').textContent = log.map((terms) => JSON.stringify(terms)).join('\n');
     }

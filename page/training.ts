@@ -1,8 +1,8 @@
 /** @file Trains in the browser: runs the programs of a method step by step on a state that stays on the device. */
 import type { InferenceSession, Tensor } from 'onnxruntime-common';
 import { float32, scalar } from '../engine/run/runtime.ts';
-import { evenLabels } from '../student/labels.ts';
 import { studentFeeds } from '../student/feeds.ts';
+import { evenLabels } from '../student/labels.ts';
 import { drawn } from './draws.ts';
 import { readFile, readJson } from './files.ts';
 import type { Engine } from './runtime.ts';

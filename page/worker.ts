@@ -71,9 +71,9 @@ async function train(training: Training, { id, steps }: Extract<Order, { kind: '
   tell({ kind: 'trained', id, step: training.made() });
 }
 
-/** News of orders that are no longer wanted are not told. */
+/** News of orders that are no longer wanted are not told, but for steps: they were made. */
 function tell(news: News): void {
-  if (news.id !== last.id) return;
+  if (news.id !== last.id && news.kind !== 'step') return;
   port.postMessage(news, 'images' in news ? [news.images.buffer as ArrayBuffer] : []);
 }
 

@@ -3,7 +3,7 @@ import { peakBytes } from '../../engine/graph/memory.ts';
 import { leafOf } from '../../engine/graph/ops/leaf.ts';
 import { type Tensor, topological } from '../../engine/graph/tensor.ts';
 import { layoutSize } from '../../engine/train/weights.ts';
-import { memoryOf, totalOf, verdict } from './memory.ts';
+import { keepsMemory, memoryOf, totalOf, verdict } from './memory.ts';
 import { cutsOf } from './plan.ts';
 import { makeTrainer, type RunRequest } from './training.ts';
 
@@ -21,7 +21,7 @@ export async function dryRun(request: RunRequest): Promise<Readonly<Record<strin
   const vectors = Object.values(snapshot.vectors).reduce((n, v) => n + v.byteLength, 0);
   const cuts = cutsOf(request.plan.loss, request.plan.run);
   const { parts, beside } = cuts;
-  const memory = await memoryOf(trainer.phases, cuts, vectors);
+  const memory = await memoryOf(trainer.phases, cuts, vectors, keepsMemory(request.plan.run));
   const peak =
     beside *
     Math.max(

@@ -62,7 +62,11 @@ export function factsOf({ card, weights }: Model): TeacherFacts {
   const condition = Object.fromEntries(
     Object.entries(conditionOf(sample)).map(([name, t]) => [name, input(name, [1, ...t.shape.slice(1)])]),
   );
-  const denoised = builderOf(card)(recordingScope('teacher').scope).denoise(input('x', [1, ...sample.shape]), input('sigma', []), condition);
+  const denoised = builderOf(card)(recordingScope('teacher').scope).denoise(
+    input('x', [1, ...sample.shape]),
+    input('sigma', []),
+    condition,
+  );
   return {
     ...descriptionOf(card.network, o),
     parameters: said,

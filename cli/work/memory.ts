@@ -1,6 +1,7 @@
 /** @file How much memory a training run takes at most, and what to do where the machine has less. */
 import { freemem, totalmem } from 'node:os';
 import { programBytes } from '../../engine/run/ort-memory.ts';
+import type { Program } from '../../engine/run/runtime.ts';
 import type { PhaseProgram } from '../../engine/train/program.ts';
 import type { Plan } from './plan.ts';
 
@@ -9,28 +10,37 @@ const ARENA = 1.06;
 /** Bytes that the first run of a session brings in: code that was not read before, and packed weights. Measured too. */
 const FIRST_RUN = 25e6;
 
+/** Whether sessions keep their memory between steps: not for who holds weights in fewer bits, who wants the least. */
+export const keepsMemory = ({ frozenStorage }: Plan['run']): boolean => frozenStorage === 'float32';
+
 export interface Memory {
   /** Resident now, with everything compiled. */
   readonly held: number;
-  /** What the values of all phases take while they run: sessions keep their memory between steps. */
+  /** What values take while a step runs: those of all phases where sessions keep their memory between steps, else those of the largest. */
   readonly values: number;
   /** Second buffers of the training state, and the copy of it that a checkpoint is written from. */
   readonly state: number;
 }
 export const totalOf = ({ held, values, state }: Memory): number => held + values + state;
 
-/** @param stateBytes the training state, held once */
+/**
+ * @param stateBytes the training state, held once
+ * @param keep whether sessions keep their memory between steps
+ */
 export async function memoryOf(
   phases: readonly PhaseProgram[],
   cuts: { readonly parts: number; readonly beside: number },
   stateBytes: number,
+  keep = true,
 ): Promise<Memory> {
   const held = process.memoryUsage.rss();
-  let values = 0;
+  const bytesOf = async (program: Program): Promise<number> => (await programBytes(program)) * (keep ? ARENA : 1) + FIRST_RUN;
+  const sizes: number[] = [];
   for (const { fused, part, apply } of phases) {
-    const each = cuts.parts > 1 ? cuts.beside * ((await programBytes(part)) * ARENA + FIRST_RUN) : 0;
-    values += each + (await programBytes(cuts.parts > 1 ? apply : fused)) * ARENA + FIRST_RUN;
+    if (cuts.parts > 1) sizes.push(cuts.beside * (await bytesOf(part)));
+    sizes.push(await bytesOf(cuts.parts > 1 ? apply : fused));
   }
+  const values = keep ? sizes.reduce((sum, bytes) => sum + bytes, 0) : Math.max(...sizes);
   return { held, values, state: 2 * stateBytes };
 }
 

@@ -10,7 +10,14 @@ import { fromFloat32, readSafetensors, type StoredTensor, toFloat32, writeSafete
 import { loadWeights, readFacts } from '../../engine/train/checkpoint.ts';
 import type { Condition, Network, SampleType, Scope } from '../../engine/train/network.ts';
 import { resolve } from '../../engine/train/options.ts';
-import { checkWeights, type Declaration, recordingScope, type StoredWeight, type Weight, type Weights } from '../../engine/train/weights.ts';
+import {
+  checkWeights,
+  type Declaration,
+  recordingScope,
+  type StoredWeight,
+  type Weight,
+  type Weights,
+} from '../../engine/train/weights.ts';
 import { adaptedScope } from '../../models/adapters.ts';
 import { experts, together } from '../../models/experts.ts';
 import { networkFamily } from '../../models/index.ts';
@@ -64,12 +71,7 @@ function digest(tensors: Iterable<readonly [string, StoredTensor]>): string {
 }
 
 /** Writes weights with their card and a checksum; `stored` leaves those that are in the bits of a file as they are. */
-export async function saveModel(
-  path: string,
-  card: ModelCard,
-  weights: Weights,
-  dtype: 'F32' | 'F16' | 'stored' = 'F32',
-): Promise<void> {
+export async function saveModel(path: string, card: ModelCard, weights: Weights, dtype: 'F32' | 'F16' | 'stored' = 'F32'): Promise<void> {
   const tensorOf = (w: Weight | StoredWeight): StoredTensor =>
     dtype !== 'stored' ? fromFloat32(w.data, w.shape, dtype) : 'stored' in w ? w.stored : fromFloat32(w.data, w.shape);
   const tensors = [...weights].map(([name, w]) => [name, tensorOf(w)] as const);

@@ -1,9 +1,9 @@
 /** @file What a training run is: its settings, checked and resolved from one flat configuration. */
 import { availableParallelism } from 'node:os';
 import { precisions } from '../../engine/graph/precision.ts';
-import { frozenStorages } from '../../engine/train/frozen.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { type Average, parseAverage } from '../../engine/train/averages.ts';
+import { frozenStorages } from '../../engine/train/frozen.ts';
 import { arranged, type Loss } from '../../engine/train/loss.ts';
 import { type OptimizerOptions, optimizerOptions } from '../../engine/train/optimizer.ts';
 import { choice, facts, flag, options, real, text, texts, type Values, whole } from '../../engine/train/options.ts';

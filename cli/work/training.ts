@@ -24,6 +24,7 @@ import { BetweenSteps } from './between-steps.ts';
 import { computeOf } from './device.ts';
 import { copyParts } from './importing.ts';
 import { checkTogether, fragility, unheeded } from './limits.ts';
+import { keepsMemory } from './memory.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
 import { cutsOf, type RunOptions } from './plan.ts';
@@ -82,7 +83,7 @@ export async function makeTrainer(request: RunRequest, runtime?: Runtime): Promi
       frozen: plan.run.frozenStorage,
       ...(request.texts ? { conditions: withDropout(request.texts, plan.run.textDropout) } : {}),
     },
-    runtime ?? runtimeFor(computeOf(plan.run)),
+    runtime ?? runtimeFor({ ...computeOf(plan.run), keep: keepsMemory(plan.run) }),
     Object.fromEntries(
       starting.map((player) => [
         player,

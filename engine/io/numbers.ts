@@ -130,11 +130,10 @@ function toTensor(
 export function fromFloat32(data: Float32Array, shape: readonly number[], dtype: 'F32' | 'F16' | 'BF16' = 'F32'): StoredTensor {
   if (dtype === 'F32') return toTensor(dtype, shape, data);
   const bits = bitsOf(data);
-  return toTensor(
-    dtype,
-    shape,
-    dtype === 'F16' ? Uint16Array.from(data, (value, i) => toHalf(bits[i]!, value)) : Uint16Array.from(bits, toBrain),
-  );
+  const codes = new Uint16Array(data.length); // filled by a loop: `from` takes ten times as long
+  if (dtype === 'F16') for (let i = 0; i < codes.length; i++) codes[i] = toHalf(bits[i]!, data[i]!);
+  else for (let i = 0; i < codes.length; i++) codes[i] = toBrain(bits[i]!);
+  return toTensor(dtype, shape, codes);
 }
 
 /** Float64 values as F64, sharing their memory. Errors as in `fromFloat32`. */

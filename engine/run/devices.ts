@@ -81,8 +81,10 @@ export interface Compute {
   /** Inside one operation; 0, the default, for all cores. */
   readonly threads?: number | undefined;
   readonly device?: DeviceName | undefined;
+  /** See `RuntimeOptions`. */
+  readonly keep?: boolean;
 }
-const optionsOf = ({ threads = 0 }: Compute): RuntimeOptions => (threads > 0 ? { threads } : {});
+const optionsOf = ({ threads = 0, keep = true }: Compute): RuntimeOptions => ({ ...(threads > 0 ? { threads } : {}), keep });
 export const runtimeFor = (compute: Compute = {}): Runtime => deviceOf(compute.device).runtime(optionsOf(compute));
 /** Loads a finished ONNX file. */
 export const loadFor = (model: string | Uint8Array, compute: Compute = {}): Promise<Executable> =>

@@ -6,11 +6,13 @@ import type { RuntimeOptions } from './runtime.ts';
 export const sessionOptions = ({
   threads,
   provider = 'cpu',
-}: Pick<RuntimeOptions, 'threads' | 'provider'>): InferenceSession.SessionOptions => ({
+  keep = true,
+}: Pick<RuntimeOptions, 'threads' | 'provider' | 'keep'>): InferenceSession.SessionOptions => ({
   ...(provider === 'cpu' ? {} : { executionProviders: [provider] }),
   graphOptimizationLevel: 'all',
   // A plan of all buffers ahead takes a third more memory for a training step, and no less time.
   enableMemPattern: false,
+  ...(keep ? {} : { enableCpuMemArena: false }),
   logSeverityLevel: 3,
   ...(threads ? { intraOpNumThreads: threads } : {}),
 });

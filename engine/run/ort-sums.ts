@@ -18,12 +18,12 @@ export async function compileSums(
   programs: Readonly<Record<string, Program>>,
   state: OrtState,
   beside: number,
-  { threads, provider }: RuntimeOptions,
+  { threads, provider, keep = true }: RuntimeOptions,
 ): Promise<Record<string, Sums>> {
   const files: Record<string, ProgramFile> = {};
   for (const [name, program] of Object.entries(programs)) files[name] = await programFile(program, provider);
   const each = beside > 1 ? Math.max(1, Math.floor((threads || availableParallelism()) / beside)) : threads;
-  const options = sessionOptions({ ...(each ? { threads: each } : {}), ...(provider ? { provider } : {}) });
+  const options = sessionOptions({ ...(each ? { threads: each } : {}), ...(provider ? { provider } : {}), keep });
   const sessions: Record<string, ort.InferenceSession> = {};
   const starting = beside > 1 ? startCrew(files, state, beside - 1, options) : null;
   for (const [name, { model }] of Object.entries(files)) sessions[name] = await ort.InferenceSession.create(model, options);

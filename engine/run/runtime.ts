@@ -71,6 +71,8 @@ export interface RuntimeOptions {
   readonly provider?: 'cpu' | 'webgpu' | 'cuda';
   /** Whether several steps in one go are one ONNX Loop, on providers that copy every output to main memory; default: on CUDA. */
   readonly loop?: boolean;
+  /** Whether the memory of values is kept between runs, for speed; default: yes. Without it a process is no larger than what one run needs. */
+  readonly keep?: boolean;
   /** Path prefix under which a trace of every node is written when the executable is closed. */
   readonly profile?: string;
 }

@@ -1,12 +1,26 @@
 /** @file Weights held in fewer bits: their values, and runs that use them. */
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fromBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema } from 'onnx-buf';
+import * as ort from 'onnxruntime-node';
+import { afterAll, describe, expect, test } from 'vitest';
 import { tinyCurve, tinyRun } from '../../losses/testing/tiny-runs.ts';
 import { roundToBlocks } from '../graph/blocks.ts';
+import { toOnnx } from '../graph/onnx.ts';
+import { input } from '../graph/ops/leaf.ts';
+import { matmul } from '../graph/ops/linalg.ts';
 import { roundTo } from '../graph/precision.ts';
+import { simplify } from '../graph/simplify.ts';
+import { topological } from '../graph/tensor.ts';
 import { fillNormal, streamKey } from '../random/philox.ts';
 import { ortRuntime } from '../run/ort.ts';
 import { type FrozenStorage, frozenStore } from './frozen.ts';
 import type { Weight, Weights } from './weights.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'onestep-frozen-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 const weight = (shape: readonly number[]) => {
   const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
@@ -33,6 +47,20 @@ describe.each(['float16', 'int8'] as const)('%s', (storage) => {
     expect(plain(found!.data as Float32Array)).toEqual(plain(rounded(given, storage)));
     const bytes = Object.values(store.held).reduce((n, { data }) => n + data.byteLength, 0);
     expect(bytes / given.data.byteLength).toBeLessThan(storage === 'int8' ? 0.4 : 0.51);
+  });
+  test('a weight used again is widened again, before ONNX Runtime and after its optimizer', async () => {
+    const store = frozenStore(storage)!;
+    const given = weight([64, 64]);
+    const rounded = storage === 'int8' ? 'uint8' : 'float16';
+    const x = input('x', [64, 64]);
+    const y = matmul(store.hold(given)!, matmul(store.hold(given)!, x));
+    expect(Object.values(store.held).filter(({ dtype }) => dtype === rounded)).toHaveLength(1); // held once
+    expect(topological(simplify([y])).filter(({ op }) => op.name === 'cast')).toHaveLength(2);
+    const path = join(scratch, `${storage}.onnx`);
+    const options = { graphOptimizationLevel: 'all', optimizedModelFilePath: path, logSeverityLevel: 3 } as const;
+    await (await ort.InferenceSession.create(toOnnx({ y }), options)).release();
+    const { graph } = fromBinary(ModelProtoSchema, readFileSync(path));
+    expect(graph!.node.filter(({ opType }) => opType === 'Cast')).toHaveLength(2);
   });
   test('small weights and vectors stay constants', () => {
     const store = frozenStore(storage)!;

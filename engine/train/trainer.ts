@@ -577,11 +577,10 @@ function layoutsOf({ loss }: Stage, declarations: Readonly<Record<string, readon
 
 /** Given weights or fresh ones. Weights of numbers that the given network was never told of start fresh. */
 function startOf(loss: Loss, declared: readonly Declaration[], given: Weights | undefined, seed: number, player: string): Weights {
-  const fresh = initialise(declared, seed, player);
-  if (!given) return fresh;
+  if (!given) return initialise(declared, seed, player);
   const told = toldOf(loss, player);
   const added = declared.filter(({ name }) => !given.has(name) && told.some((scalar) => name.includes(`told.${scalar}.`)));
-  const whole = new Map([...given, ...added.map(({ name }) => [name, fresh.get(name)!] as const)]);
+  const whole = new Map([...given, ...initialise(added, seed, player)]);
   checkWeights(player, declared, whole);
   return whole;
 }

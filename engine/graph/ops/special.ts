@@ -31,21 +31,30 @@ function tail(x: number): number {
 
 /** float32 → IEEE half precision bits, rounded to the nearest even; overflow becomes infinity. */
 export function toHalf(values: Float32Array): Uint16Array {
-  const bits = new Uint32Array(values.buffer.slice(values.byteOffset, values.byteOffset + values.byteLength));
-  return Uint16Array.from(bits, (b) => {
-    const sign = (b >>> 16) & 0x8000;
-    const exponent = (b >>> 23) & 0xff;
-    const mantissa = b & 0x7fffff;
-    if (exponent === 0xff) return sign | 0x7c00 | (mantissa ? 0x200 : 0);
-    const e = exponent - 112;
-    if (e >= 31) return sign | 0x7c00;
-    if (e < -10) return sign;
-    // Subnormal halves shift the implicit one in; what is shifted out decides the rounding.
-    const full = e <= 0 ? mantissa | 0x800000 : mantissa;
-    const shift = e <= 0 ? 14 - e : 13;
-    const kept = (e <= 0 ? 0 : e << 10) + (full >>> shift);
-    const lost = full & ((1 << shift) - 1);
-    const half = 1 << (shift - 1);
-    return sign | (kept + (lost > half || (lost === half && kept & 1) ? 1 : 0));
-  });
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i]!;
+    const magnitude = b & 0x7fffffff;
+    // Most values are here: the exponent's bias is changed, and rounding may carry into it, up to infinity.
+    halves[i] =
+      magnitude >= 0x38800000 && magnitude < 0x47800000
+        ? ((b >>> 16) & 0x8000) | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
+        : unusualHalf(b);
+  }
+  return halves;
+}
+/** Of bits whose half is subnormal, zero, infinite or not a number. */
+function unusualHalf(b: number): number {
+  const sign = (b >>> 16) & 0x8000;
+  const magnitude = b & 0x7fffffff;
+  if (magnitude >= 0x47800000) return sign | 0x7c00 | (magnitude > 0x7f800000 ? 0x200 : 0);
+  const shift = 126 - (magnitude >>> 23);
+  if (shift > 24) return sign;
+  // Subnormal halves shift the implicit one in; what is shifted out decides the rounding.
+  const full = (magnitude & 0x7fffff) | 0x800000;
+  const kept = full >>> shift;
+  const lost = full & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return sign | (kept + (lost > half || (lost === half && kept & 1) ? 1 : 0));
 }

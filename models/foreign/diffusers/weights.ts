@@ -113,11 +113,7 @@ function located(
  * @param asStored whether they stay in the bits of the file until they are looked at; otherwise they are float32
  * @throws InputError where they do not fit, before any is read
  */
-export async function readComponentWeights(
-  path: string,
-  declared: ReadonlyMap<string, Declaration>,
-  asStored = false,
-): Promise<Weights> {
+export async function readComponentWeights(path: string, declared: ReadonlyMap<string, Declaration>, asStored = false): Promise<Weights> {
   const file = await openWeightsFile(path);
   try {
     const places = located(path, file, declared);
