@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { clipWork } from './work/clip.ts';
+import { denoiserWork } from './work/denoiser.ts';
 import { frechetWork } from './work/frechet.ts';
 import { imagesWork } from './work/images.ts';
 import { methodWork } from './work/methods.ts';
@@ -20,6 +21,7 @@ const works: Readonly<Record<string, () => Promise<Work>>> = {
   frechet: () => frechetWork(folder),
   images: () => imagesWork(threads, folder),
   clip: () => clipWork(threads, folder),
+  denoiser: () => denoiserWork(threads, folder!),
   'student-64': () => studentWork({ threads, batch: 64, folder }),
 };
 

@@ -1,5 +1,6 @@
 /** @file Draws tables, curves and sample grids from the rows that are kept; needs no run and no model. */
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeRaw, grid } from '../../data/image.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
@@ -8,7 +9,7 @@ import { renderPanels } from './curves.ts';
 import { bestOf } from './jobs.ts';
 import { type CurvePoint, fileOf, type Row, readRows, type Stage } from './record.ts';
 import type { Settings } from './settings.ts';
-import { tableOf } from './table.ts';
+import { summaryOf, tableOf } from './table.ts';
 
 interface Rows {
   readonly reference: readonly Row[];
@@ -36,6 +37,18 @@ export async function writeReport(folder: string, settings: Settings, methods: r
     made.push(stage);
   }
   await writeAtomic(join(folder, 'README.md'), `${pageOf(settings, rows, made, methods).join('\n\n')}\n`);
+}
+
+/** What stands around the table of `writeSummary`. */
+const [BEGIN, END] = ['<!-- measured: npm run results -- report -->', '<!-- end -->'];
+
+/** Puts the table of the sweep into a page that leaves a place for it. Errors: a page without one. */
+export async function writeSummary(page: string, folder: string): Promise<void> {
+  const text = await readFile(page, 'utf8');
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${page}: has no lines ${BEGIN} and ${END} to put the table between`);
+  const table = summaryOf(await readRows(folder, 'sweep'));
+  await writeAtomic(page, `${text.slice(0, begin + BEGIN.length)}\n\n${table}\n\n${text.slice(end)}`);
 }
 
 const AXES = {

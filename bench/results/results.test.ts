@@ -1,5 +1,5 @@
 /** @file The plan of the results, their tables and curves; with ONESTEP_PROOF the whole way on a tiny model, which takes minutes. */
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,7 +13,7 @@ import { renderPanels } from './curves.ts';
 import { bestOf, chosenMethods, estimate, longJobs, sweepJobs } from './jobs.ts';
 import { curveOf, isDone, type Row, readRow, readRows, trainingSeconds, writeRow } from './record.ts';
 import { solverOf } from './references.ts';
-import { writeReport } from './report.ts';
+import { writeReport, writeSummary } from './report.ts';
 import { readSettings, settingsOf } from './settings.ts';
 import { long, sweep } from './stages.ts';
 import { tableOf } from './table.ts';
@@ -224,6 +224,18 @@ describe('curves', () => {
     };
     expect(renderPanels({ title: 't', x: 'x', y: 'y', panels: [nothing], levels: [] })).toContain('No values to show.');
   });
+});
+
+test('the table of the methods stands where their page has a place for it', async () => {
+  const about = join(folder, 'methods.md');
+  const results = join(import.meta.dirname, '../../docs/results/fashion-mnist');
+  await writeFile(about, 'before <!-- measured: npm run results -- report -->\nold\n<!-- end -->\nafter\n');
+  await writeSummary(about, results);
+  const summary = await readFile(about, 'utf8');
+  expect(summary).toMatch(/^before <!-- [^\n]*\n\n\| method \|.*\| `kd` \| \d+\.\d\d \|.*\n\n<!-- end -->\nafter\n$/s);
+  expect(summary).not.toContain('old');
+  await writeFile(about, 'no place');
+  await expect(writeSummary(about, results)).rejects.toThrow('has no lines');
 });
 
 test.skipIf(!process.env['ONESTEP_PROOF'])(

@@ -9,7 +9,7 @@ import { packageRoot } from '../../data/artifacts.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { heedSignals, Stopped } from './command.ts';
 import { chosenMethods } from './jobs.ts';
-import { writeReport } from './report.ts';
+import { writeReport, writeSummary } from './report.ts';
 import { readSettings } from './settings.ts';
 import { type Context, long, sweep } from './stages.ts';
 import { sumOf } from './training.ts';
@@ -71,12 +71,11 @@ async function main(): Promise<void> {
   let seconds = 0;
   if (wants('sweep')) seconds += await sweep(context);
   if (wants('long')) seconds += await long(context);
-  if (wants('report') && !context.dry)
-    await writeReport(
-      context.places.results,
-      context.settings,
-      chosenMethods(await allMethods(), [], context.settings).map(({ name }) => name),
-    );
+  if (wants('report') && !context.dry) {
+    const names = chosenMethods(await allMethods(), [], context.settings).map(({ name }) => name);
+    await writeReport(context.places.results, context.settings, names);
+    if (values.out === undefined) await writeSummary(join(packageRoot(), 'docs/methods.md'), context.places.results);
+  }
   if (context.dry) say(`about ${clock(seconds)} in all`);
 }
 

@@ -43,6 +43,20 @@ const line = (words: readonly string[]): string => `| ${words.join(' | ')} |`;
 const failedLine = (row: Row): string =>
   line([linked(row), `failed: ${row.failure!.replaceAll('|', '/')}`, ...COLUMNS.slice(2).map(() => '')]);
 
+/** The same methods in few columns, for a page about them. */
+export function summaryOf(methods: readonly Row[]): string {
+  const columns = ['method', 'to held-out', 'recall', 'class accuracy', 'network evaluations', 'core-seconds'];
+  const summary = ({ title, scores, evaluations, training }: Row): string[] => [
+    `\`${title}\``,
+    fixed(scores?.heldOut, 2),
+    fixed(scores?.recall, 2),
+    fixed(scores?.classAccuracy, 2),
+    evaluations === null ? '' : String(evaluations),
+    training ? thousands(training.cpuSeconds) : '',
+  ];
+  return [line(columns), line(columns.map(() => '---')), ...bestOf(methods).map((row) => line(summary(row)))].join('\n');
+}
+
 /** Real images, the teacher from many evaluations to few, then methods from the nearest to the held-out images to the farthest, failed ones last. */
 export function tableOf(references: readonly Row[], methods: readonly Row[]): string {
   const ordered = references.toSorted((a, b) => (a.evaluations === null ? -1 : b.evaluations === null ? 1 : b.evaluations - a.evaluations));
