@@ -17,6 +17,7 @@ export async function denoiserWork(threads: number, folder: string): Promise<Wor
     const shape = value.isTensor ? value.shape.map(Number) : [];
     const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
     if (value.name === 'time') data.fill(500);
+    else if (value.name === 'mask') data.fill(1);
     else fillNormal(data, streamKey(1, 0, `bench/${value.name}`), data.length);
     fed[value.name] = { shape, data };
   }
