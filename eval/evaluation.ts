@@ -5,12 +5,12 @@
 import type { Split } from '../data/dataset.ts';
 import { loadDataset } from '../data/registry.ts';
 import { InputError } from '../engine/io/errors.ts';
-import { accuracy } from './metrics/class-accuracy.ts';
 import { classifierExtractor } from './features/classifier.ts';
 import type { Extraction, Extractor } from './features/extractor.ts';
 import { type ClassifiedData, classifiedData, type ShippedClassifier, shippedClassifiers } from './features/shipped.ts';
+import { here, manifoldOf, NEIGHBOURS, precisionRecall, type Spread } from './manifold/precision-recall.ts';
+import { accuracy } from './metrics/class-accuracy.ts';
 import { frechetDistance } from './metrics/frechet.ts';
-import { here, type Manifold, manifoldOf, NEIGHBOURS, precisionRecall, type Spread } from './manifold/precision-recall.ts';
 import { type Memorisation, memorisationAgainst } from './metrics/memorisation.ts';
 import { moments } from './moments.ts';
 import { once, type RealFeatures, realFeatures } from './reference.ts';
@@ -75,8 +75,8 @@ export interface EvaluationOptions {
 const PIECE = 1000;
 
 /**
- * Opens an evaluation against `digits`, `fashion-mnist` or `fashion-mnist:FOLDER`. What it needs of the real images is computed once, at first
- * use, in seconds of one core.
+ * Opens an evaluation against `digits`, `fashion-mnist` or `fashion-mnist:FOLDER`. What it needs of the real images comes with the package; of other
+ * images it is computed once, at first use, in seconds of one core.
  * @throws InputError for a data set that no classifier is shipped for
  */
 export async function openEvaluation(
@@ -87,16 +87,8 @@ export async function openEvaluation(
   if (!data) throw new InputError(`evaluation: there are no features for ${spec}; for ${classifiedData.join(', ')} there are`);
   const [split, extractor] = await Promise.all([loadDataset(spec), classifierExtractor(data)]);
   const extraction = extract ?? inPieces(extractor, between);
-  const real = realFeatures(data, split, extraction, extractor);
-  const parts = {
-    data,
-    extractor,
-    extraction,
-    real,
-    spread,
-    memorisation: memoryOf(split, neighbours),
-    manifold: manifoldOnce(real, spread),
-  };
+  const real = realFeatures(data, split, extraction, extractor, spread);
+  const parts = { data, extractor, extraction, real, spread, memorisation: memoryOf(split, neighbours, real) };
   return {
     nReal: real.firstCount,
     frechet: (features, n) => distances(parts, features, n),
@@ -145,8 +137,6 @@ interface Parts {
   readonly extraction: Extract;
   readonly real: RealFeatures;
   readonly spread: Spread;
-  /** The manifold of the first training images. */
-  readonly manifold: () => Promise<Manifold>;
   readonly memorisation: (images: Uint8Array) => Promise<Memorisation | null>;
 }
 
@@ -172,16 +162,13 @@ async function distances({ real, extractor }: Parts, features: Float32Array, n: 
   return { heldOut: frechetDistance(own, heldOut), training: frechetDistance(own, training) };
 }
 
-async function precisionRecallOf({ manifold, extractor, spread }: Parts, features: Float32Array, n: number) {
+async function precisionRecallOf({ real, extractor, spread }: Parts, features: Float32Array, n: number) {
   if (n <= NEIGHBOURS) return { precision: null, recall: null };
-  return precisionRecall(await manifold(), await manifoldOf(features, extractor.dimensions, NEIGHBOURS, spread), spread);
+  return precisionRecall(await real.manifold(), await manifoldOf(features, extractor.dimensions, NEIGHBOURS, spread), spread);
 }
 
-const manifoldOnce = (real: RealFeatures, spread: Spread): (() => Promise<Manifold>) =>
-  once(async () => manifoldOf(await real.first(), real.dimensions, NEIGHBOURS, spread));
-
-function memoryOf(split: Split, neighbours: number): Parts['memorisation'] {
-  const search = once(async () => memorisationAgainst(split));
+function memoryOf(split: Split, neighbours: number, real: RealFeatures): Parts['memorisation'] {
+  const search = once(async () => memorisationAgainst(split, await real.yardstick()));
   const size = split.train.images.length / split.train.size;
   return async (images) => (neighbours > 0 ? (await search())(images.subarray(0, neighbours * size)) : null);
 }

@@ -1,47 +1,83 @@
-/** @file What an evaluation needs of the real images: moments of their features, and the features of some of them. */
+/**
+ * @file What an evaluation needs of the real images: moments of their features, the manifold of some of them, and how far held-out ones are from training ones.
+ * For data sets with a classifier it comes with the package; of other images it is computed at its first use.
+ */
+import { createHash } from 'node:crypto';
 import { artifactPath } from '../data/artifacts.ts';
 import type { Dataset, Split } from '../data/dataset.ts';
-import { fromFloat64, readSafetensors, type StoredTensor, toFloat64, writeSafetensors } from '../engine/io/safetensors.ts';
+import {
+  fromFloat32,
+  fromFloat64,
+  readSafetensors,
+  type StoredTensor,
+  toFloat32,
+  toFloat64,
+  writeSafetensors,
+} from '../engine/io/safetensors.ts';
 import type { Extraction, Extractor } from './features/extractor.ts';
-import { type ClassifiedData, type ShippedClassifier, shippedClassifiers } from './features/shipped.ts';
+import { type ClassifiedData, shippedClassifiers } from './features/shipped.ts';
+import { here, type Manifold, manifoldOf, NEIGHBOURS, type Spread } from './manifold/precision-recall.ts';
 import { frechetDistance } from './metrics/frechet.ts';
+import { yardstickOf } from './metrics/memorisation.ts';
 import { type Moments, momentsAccumulator } from './moments.ts';
 
 /** Training images whose features make the manifold of precision and recall: as many as are usually drawn. */
 const FIRST = 5000;
 
-export interface BothMoments {
+export interface Reference {
+  /** Of all images of both parts. */
   readonly heldOut: Moments;
   readonly training: Moments;
-}
-export interface RealMoments extends BothMoments {
-  /** Distance between the two. */
-  readonly floor: number;
+  /** Of the first training images, at most 5,000. */
+  readonly manifold: Manifold;
+  /** Distances of the first held-out images to their nearest training images, see `memorisationAgainst`. */
+  readonly yardstick: Float64Array;
 }
 export interface RealFeatures {
-  readonly dimensions: number;
-  /** How many `first` are. */
+  /** How many points the manifold has. */
   readonly firstCount: number;
-  /** Of all images of both parts. */
-  moments(): Promise<RealMoments>;
-  /** Features of the first training images, at most 5,000. */
-  first(): Promise<Float32Array>;
+  /** `floor` is the distance between the two. */
+  moments(): Promise<Pick<Reference, 'heldOut' | 'training'> & { readonly floor: number }>;
+  manifold(): Promise<Manifold>;
+  yardstick(): Promise<Float64Array>;
 }
 type Extract = (images: Uint8Array, n: number) => Promise<Extraction>;
 
-/** Everything is computed at its first use; moments of a large data set come with the package. */
-export function realFeatures(data: ClassifiedData, split: Split, extract: Extract, { dimensions, checksum }: Extractor): RealFeatures {
+/** Everything is read or computed at its first use. */
+export function realFeatures(
+  data: ClassifiedData,
+  split: Split,
+  extract: Extract,
+  { dimensions: d, checksum }: Extractor,
+  spread: Spread = here,
+): RealFeatures {
+  const shipped = once(() => shippedReference(data, split, checksum));
   const first = once(async () => (await extract(...head(split.train))).features);
-  const both = once(async () => {
-    const found = (await shippedMoments(data, split, checksum)) ?? (await computedMoments(split, extract, dimensions, await first()));
-    return { ...found, floor: frechetDistance(found.training, found.heldOut) };
+  const parts = once(async () => {
+    const found = await shipped();
+    if (found) return found;
+    return { training: await momentsOf(split.train, extract, d, await first()), heldOut: await momentsOf(split.heldOut, extract, d) };
   });
-  return { dimensions, firstCount: head(split.train)[1], moments: both, first };
+  return {
+    firstCount: head(split.train)[1],
+    moments: once(async () => {
+      const { training, heldOut } = await parts();
+      return { training, heldOut, floor: frechetDistance(training, heldOut) };
+    }),
+    manifold: once(async () => (await shipped())?.manifold ?? manifoldOf(await first(), d, NEIGHBOURS, spread)),
+    yardstick: once(async () => (await shipped())?.yardstick ?? yardstickOf(split)),
+  };
 }
 
-/** Moments of the features of all images; those of the first training images may be there already. */
-export async function computedMoments({ train, heldOut }: Split, extract: Extract, d: number, first?: Float32Array): Promise<BothMoments> {
-  return { training: await momentsOf(train, extract, d, first), heldOut: await momentsOf(heldOut, extract, d) };
+/** All of it, computed. */
+export async function computedReference(split: Split, extract: Extract, d: number): Promise<Reference> {
+  const { features } = await extract(...head(split.train));
+  return {
+    training: await momentsOf(split.train, extract, d, features),
+    heldOut: await momentsOf(split.heldOut, extract, d),
+    manifold: await manifoldOf(features, d),
+    yardstick: yardstickOf(split),
+  };
 }
 
 function head({ images, size }: Dataset): [Uint8Array, number] {
@@ -60,29 +96,39 @@ async function momentsOf({ images, size }: Dataset, extract: Extract, d: number,
   return sums.result();
 }
 
-/** Null where the package holds none, or where they are of other weights or other images. */
-async function shippedMoments(data: ClassifiedData, { train, heldOut }: Split, checksum: string): Promise<BothMoments | null> {
-  const { moments }: ShippedClassifier = shippedClassifiers[data];
-  if (!moments) return null;
-  const { tensors, metadata } = await readSafetensors(artifactPath(moments));
-  if (metadata['classifier'] !== checksum) return null;
-  if (metadata['training'] !== String(train.size) || metadata['heldOut'] !== String(heldOut.size)) return null;
+/** SHA-256 over the images of both parts. */
+const sumOf = ({ train, heldOut }: Split): string => createHash('sha256').update(train.images).update(heldOut.images).digest('hex');
+
+/** Null where what the package holds is of other weights or other images. */
+export async function shippedReference(data: ClassifiedData, split: Split, checksum: string): Promise<Reference | null> {
+  const { train, heldOut } = split;
+  const { tensors, metadata } = await readSafetensors(artifactPath(shippedClassifiers[data].reference));
+  if (metadata['classifier'] !== checksum || metadata['images'] !== sumOf(split)) return null;
   const of = (part: string, n: number): Moments => ({
     mean: toFloat64(tensors.get(`${part}.mean`)!),
     covariance: toFloat64(tensors.get(`${part}.covariance`)!),
     n,
   });
-  return { training: of('training', train.size), heldOut: of('heldOut', heldOut.size) };
+  const features = tensors.get('first')!;
+  return {
+    training: of('training', train.size),
+    heldOut: of('heldOut', heldOut.size),
+    manifold: { features: toFloat32(features), d: features.shape[1]!, radii: toFloat64(tensors.get('first.radii')!) },
+    yardstick: toFloat64(tensors.get('yardstick')!),
+  };
 }
 
-/** Stores the moments of the real images beside the checksum of the weights that gave the features. */
-export async function writeMoments(path: string, { training, heldOut }: BothMoments, checksum: string): Promise<void> {
-  const tensors = ([name, { mean, covariance }]: [string, Moments]): [string, StoredTensor][] => [
-    [`${name}.mean`, fromFloat64(mean, [mean.length])],
+/** Stores it beside the checksums of the weights that gave the features and of the images. */
+export async function writeReference(path: string, split: Split, checksum: string, reference: Reference): Promise<void> {
+  const { training, heldOut, manifold, yardstick } = reference;
+  const vector = (values: Float64Array): StoredTensor => fromFloat64(values, [values.length]);
+  const moments = Object.entries({ training, heldOut }).flatMap(([name, { mean, covariance }]): [string, StoredTensor][] => [
+    [`${name}.mean`, vector(mean)],
     [`${name}.covariance`, fromFloat64(covariance, [mean.length, mean.length])],
-  ];
-  const facts = { classifier: checksum, training: String(training.n), heldOut: String(heldOut.n) };
-  await writeSafetensors(path, Object.entries({ training, heldOut }).flatMap(tensors), facts);
+  ]);
+  const points: [string, StoredTensor] = ['first', fromFloat32(Float32Array.from(manifold.features), [manifold.radii.length, manifold.d])];
+  const others: [string, StoredTensor][] = [points, ['first.radii', vector(manifold.radii)], ['yardstick', vector(yardstick)]];
+  await writeSafetensors(path, [...moments, ...others], { classifier: checksum, images: sumOf(split) });
 }
 
 /** Makes a value at its first use. */

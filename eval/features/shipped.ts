@@ -7,19 +7,25 @@ export interface ShippedClassifier {
   /** In `artifacts/`. */
   readonly file: string;
   readonly network: ClassifierOptions;
-  /** In `artifacts/`: moments of the real images' features, where computing them takes long. */
-  readonly moments?: string;
+  /** In `artifacts/`: what an evaluation needs of the real images, see eval/reference.ts. */
+  readonly reference: string;
   /** Side of the square grey images that it takes. */
   readonly size: number;
 }
 
 /** By the name of the data set. */
 export const shippedClassifiers = {
-  digits: { name: 'digit classifier', file: 'digit-classifier.safetensors', network: DIGIT_CLASSIFIER, size: 28 },
+  digits: {
+    name: 'digit classifier',
+    file: 'digit-classifier.safetensors',
+    reference: 'digit-reference.safetensors',
+    network: DIGIT_CLASSIFIER,
+    size: 28,
+  },
   'fashion-mnist': {
     name: 'fashion classifier',
     file: 'fashion-classifier.safetensors',
-    moments: 'fashion-moments.safetensors',
+    reference: 'fashion-reference.safetensors',
     // 156,730 parameters on 28×28 grey images: textures take more channels than strokes do.
     network: { channels: [24, 48, 96], narrow: 32, features: 64, classes: 10, groups: 8 },
     size: 28,
