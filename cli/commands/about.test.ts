@@ -22,6 +22,12 @@ test('methods: every file of losses/, with its paper, players and options', asyn
   const plain = (await attempt('methods')).stdout;
   expect(plain).toMatch(/^dmd2 {2}arXiv:2405\.14867$/m);
   expect(plain).toContain('  --ratio 5: ');
+  const some = (await attempt('methods', 'sid', 'ect')).stdout;
+  expect(some.match(/^\S+(?= {2}arXiv:)/gm)).toEqual(['sid', 'ect']);
+  expect(await attempt('methods', 'sit')).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^error: methods: there is no method sit; did you mean sid\? \(methods: agd, [^\n]*\)\n$/),
+  });
 });
 
 test('doctor: the CPU works, and what does not is named with what it needs', { timeout: 60_000 }, async () => {

@@ -2,14 +2,15 @@
 import { Command } from 'commander';
 import { kebab } from '../flags.ts';
 import { say } from '../output.ts';
-import { allMethods, factsOf, type MethodFacts } from '../work/methods.ts';
+import { allMethods, factsOf, type MethodFacts, method } from '../work/methods.ts';
 
 export const methodsCommand = (): Command =>
   new Command('methods')
     .description('list the methods with their papers, players and options')
+    .argument('[method...]', 'these alone (default: all)')
     .option('--json', 'print one JSON array')
-    .action(async ({ json }: { json?: boolean }) => {
-      const methods = (await allMethods()).map(factsOf);
+    .action(async (names: readonly string[], { json }: { json?: boolean }) => {
+      const methods = (names.length > 0 ? await Promise.all(names.map(method)) : await allMethods()).map(factsOf);
       if (json) say(JSON.stringify(methods));
       else for (const line of methods.flatMap(lines)) say(line);
     });

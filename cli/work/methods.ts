@@ -23,7 +23,7 @@ export async function method(name: string): Promise<Loss> {
   const names = await methodNames();
   if (!names.includes(name)) {
     const near = nearest(name, names);
-    throw new InputError(`distill: there is no method ${name}${near ? `; did you mean ${near}?` : ''} (methods: ${names.join(', ')})`);
+    throw new InputError(`methods: there is no method ${name}${near ? `; did you mean ${near}?` : ''} (methods: ${names.join(', ')})`);
   }
   const module = (await import(pathToFileURL(join(folder, `${name}${extname(fileURLToPath(import.meta.url))}`)).href)) as { default: Loss };
   return module.default;
