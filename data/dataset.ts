@@ -13,6 +13,8 @@ export interface Dataset {
   /** [size], or null where images have no class. */
   readonly labels: Uint8Array | Int32Array | null;
   readonly classes: readonly string[] | null;
+  /** [size], null for an image without one; absent where no image has a caption. */
+  readonly captions?: readonly (string | null)[];
   /** Horizontal flips keep the meaning (photos yes, digits no). */
   readonly mayFlip: boolean;
   readonly licence: string;

@@ -48,6 +48,18 @@ describe('a folder with classes', () => {
     expect(heldOut.size).toBe(0);
   });
 
+  test('captions are the text files beside images, wherever these end up', async () => {
+    expect((await loadFolder(folder, OPTIONS)).train.captions).toBeUndefined();
+    const captioned = join(root, 'captioned');
+    for (const [i, name] of ['a', 'b', 'c', 'd'].entries()) {
+      await writeImage(join(captioned, `${name}.png`), 10 * i);
+      if (name !== 'c') writeFileSync(join(captioned, `${name}.txt`), ` the ${10 * i}\n`);
+    }
+    const { train, heldOut } = await loadFolder(captioned, { ...OPTIONS, heldOut: 0.5 });
+    for (const part of [train, heldOut]) expect(part.captions).toEqual(values(part).map((value) => (value === 20 ? null : `the ${value}`)));
+    expect(train.size + heldOut.size).toBe(4);
+  });
+
   test('refuses images beside the folders', async () => {
     const mixed = join(root, 'mixed');
     cpSync(join(folder, 'ant'), join(mixed, 'ant'), { recursive: true });

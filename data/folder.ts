@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { Piscina } from 'piscina';
 import { InputError } from '../engine/io/errors.ts';
 import { workerEntry } from '../engine/io/threads.ts';
+import { readCaptionsBeside } from './captions.ts';
 import { type Dataset, type Split, sharedBytes } from './dataset.ts';
 import { chooseHeldOut, classify, type Labelling, listFiles, topFolders } from './files.ts';
 import { type DecodeTask, decodeInto } from './folder.worker.ts';
@@ -56,6 +57,7 @@ function collect(
   decoded: Decoded,
   options: FolderOptions,
   labelling: Labelling | null,
+  captions: ReadonlyMap<string, string> | null,
   wanted: (path: string) => boolean,
 ): Dataset {
   const { paths, images, bad } = decoded;
@@ -74,6 +76,7 @@ function collect(
     images: kept,
     labels: labels && (labelling.classes.length > 256 ? Int32Array : Uint8Array).from(labels),
     classes: labelling?.classes ?? null,
+    ...(captions ? { captions: good.map(({ path }) => captions.get(path) ?? null) } : {}),
     mayFlip: true,
     licence: 'see its source',
     skipped: all.length - good.length,
@@ -109,7 +112,7 @@ async function loadReady(folder: string, heldOutName: string, options: FolderOpt
 
 /**
  * Reads png, jpg, jpeg, webp, gif (first frame) and avif files; each is scaled and cut to the middle square (see `decode`). Folders below are classes, except
- * where they are just `train` and `test` (or `val`, `valid`, `validation`, `held-out`): these are the split.
+ * where they are just `train` and `test` (or `val`, `valid`, `validation`, `held-out`): these are the split. A .txt file beside an image, of the same name, is its caption.
  * @throws InputError without images, for images both beside and inside sub-folders, or for unreadable files unless `skipBad`
  */
 export async function loadFolder(folder: string, options: FolderOptions): Promise<Split> {
@@ -124,8 +127,9 @@ export async function loadFolder(folder: string, options: FolderOptions): Promis
   const decoded = await decodeAll(paths, options);
   checkReadable(folder, decoded, options.skipBad);
   const heldOut = chooseHeldOut(folder, paths, options.heldOut);
+  const captions = await readCaptionsBeside(folder, paths);
   return {
-    train: collect(folder, decoded, options, labelling, (path) => !heldOut.has(path)),
-    heldOut: collect(folder, decoded, options, labelling, (path) => heldOut.has(path)),
+    train: collect(folder, decoded, options, labelling, captions, (path) => !heldOut.has(path)),
+    heldOut: collect(folder, decoded, options, labelling, captions, (path) => heldOut.has(path)),
   };
 }

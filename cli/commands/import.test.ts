@@ -183,6 +183,29 @@ describe.skipIf(!root)('a pipeline', () => {
     expect(stored.shape).toEqual([5, 4, 8, 8]);
   });
 
+  test('learns from images with captions: each has its own, and no prompts are needed', async () => {
+    const data = await writePictures(at('captioned'), 5, 16);
+    const caption = (i: number, text: string): void => writeFileSync(join(data, `00000${i}-${i}.txt`), `${text}\n`);
+    const teacher = join(root!, 'pipelines/stable-diffusion');
+    const run = (name: string, ...more: readonly string[]) =>
+      attempt('distill', 'cd', '--teacher', teacher, '--data', data, ...QUICK, '--out', at(name), ...more);
+    caption(0, 'a red hat');
+    expect(await run('some')).toMatchObject({
+      code: 2,
+      stderr: 'error: data: 3 of 4 images of captioned have no caption; a .txt file beside each of them, or beside none, expected\n',
+    });
+    for (let i = 1; i < 5; i++) caption(i, 'a red hat');
+    const weightsOf = async (name: string) => (await loadModel(at(name))).weights.get('conv_in.weight')!.data;
+    expect((await run('red')).code).toBe(0);
+    expect(JSON.parse((await run('dry', '--dry-run', '--json')).stdout)).toMatchObject({ images: 4, textMegabytes: expect.any(Number) });
+    for (let i = 0; i < 5; i++) caption(i, 'a blue cat');
+    expect((await run('blue')).code).toBe(0);
+    expect(worst(await weightsOf('red'), await weightsOf('blue'))).toBeGreaterThan(0);
+    // Prompts are drawn from; images keep their captions: cd looks at these alone.
+    expect((await run('both', '--prompts', at('p.txt'))).code).toBe(0);
+    expect(worst(await weightsOf('both'), await weightsOf('blue'))).toBe(0);
+  });
+
   const LORA = ['--prompts', 'P', ...QUICK, '--lora-rank', '2', '--lora-alpha', '4'].map((word) => (word === 'P' ? at('p.txt') : word));
   test('with adapters: these alone are trained, and leave in the formats of others', async () => {
     const teacher = join(root!, 'pipelines/stable-diffusion');

@@ -2,11 +2,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import type { Split } from '../../data/dataset.ts';
+import type { Dataset, Split } from '../../data/dataset.ts';
 import { loadDataset } from '../../data/registry.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { nearest } from '../../engine/io/nearest.ts';
 import type { DeviceName } from '../../engine/run/devices.ts';
+import type { ConditionTable } from '../../engine/train/conditions.ts';
 import type { Loss } from '../../engine/train/loss.ts';
 import edmLoss from '../../losses/edm.ts';
 import { networkFamilies } from '../../models/index.ts';
@@ -88,7 +89,7 @@ async function execute(command: Command, loss: Loss, kind: Kind): Promise<void> 
   const folder = folderOf(command, loss);
   const onRows = data === TEACHER_DATA || teacher?.card.image !== undefined;
   const split = await splitOf(plan, teacher);
-  const texts = teacher && (await textsOf(plan, teacher, dry ? null : folder, json ? () => {} : say));
+  const texts = teacher && (await textsOf(plan, teacher, split.train, dry ? null : folder, json ? () => {} : say));
   const request = { plan, command: kind, folder, split, teacher, start, resume: resume ?? false, onRows, ...texts };
   if (dry) return showFacts(await dryRun(request), json ?? false);
   const result = await runTraining({ ...request, signal: interruption(), onEvent: showRun(plan.run.steps, json ?? false) });
@@ -119,24 +120,49 @@ async function splitOf({ run: { data, size, channels, skipBad, teacherSamples } 
   return teacher?.card.image ? latentSplit(teacher, split) : split;
 }
 
-/** What the teacher's texts are; without a folder they are not computed. Errors: prompts that a teacher does not take, or lacks. */
+/** What the teacher's texts are; without a folder they are not computed. Errors: prompts that a teacher does not take, or lacks; images without a caption among others. */
 async function textsOf(
   { run }: Plan,
   teacher: Model,
+  train: Dataset,
   folder: string | null,
   onNote: (text: string) => void,
 ): Promise<Pick<RunRequest, 'texts' | 'prompts'>> {
   const { card, weights, source } = teacher;
   const { prompts } = run;
   if (prompts === '' && !card.text) return {};
-  if (prompts === '')
-    throw new InputError(`prompts: ${source} is conditioned on texts; give a file with a prompt a line (--prompts prompts.txt)`);
-  const asked = await readPrompts(prompts);
+  const captions = card.text ? captionsOf(train) : null;
+  if (prompts === '' && !captions)
+    throw new InputError(
+      `prompts: ${source} is conditioned on texts; give a file with a prompt a line (--prompts prompts.txt), or images with captions (a .txt file beside each)`,
+    );
+  const asked = prompts === '' ? [] : await readPrompts(prompts);
   const nulls = nullConditions(weights);
   if (!card.text)
     throw new InputError(`prompts: ${source} takes no texts${card.sample.classes > 0 ? ', but classes' : ''}; leave prompts out`);
-  const table = folder === null ? nulls : await textTable(teacher, asked, { cache: join(folder, 'texts'), ...computeOf(run), onNote });
-  return { texts: { table, nulls }, prompts: asked.length };
+  const tableOf = async (texts: readonly string[]): Promise<ConditionTable> =>
+    folder === null ? nulls : textTable(teacher, texts, { cache: join(folder, 'texts'), ...computeOf(run), onNote });
+  const unique = [...new Set(captions)];
+  const images = captions && inOrder(captions, unique, await tableOf(unique));
+  const table = asked.length > 0 ? await tableOf(asked) : images!;
+  return { texts: { table, nulls, ...(images ? { images } : {}) }, prompts: asked.length + unique.length };
+}
+
+/** The captions of images; null where there are none. Errors: some have none. */
+function captionsOf({ name, captions, size }: Dataset): readonly string[] | null {
+  if (!captions) return null;
+  const without = captions.filter((caption) => caption === null).length;
+  if (without > 0)
+    throw new InputError(
+      `data: ${without} of ${size} images of ${name} have no caption; a .txt file beside each of them, or beside none, expected`,
+    );
+  return captions as readonly string[];
+}
+
+/** Rows of captions in their order, out of a table that holds each text once. */
+function inOrder(captions: readonly string[], unique: readonly string[], table: ConditionTable): ConditionTable {
+  const places = new Map(unique.map((text, i) => [text, i]));
+  return { size: captions.length, row: (name, i) => table.row(name, places.get(captions[i]!)! % table.size) };
 }
 
 function showFacts(facts: Flat, json: boolean): void {

@@ -65,7 +65,7 @@ export const runOptions = options({
   checkpointEvery: whole(500, 'steps between checkpoints', { min: 1 }),
   keep: whole(2, 'checkpoints that are kept', { min: 1 }),
   pairs: text('', "pairs of noise and the teacher's sample, made by onestep pairs, for methods that learn from them"),
-  prompts: text('', 'file with a prompt a line, for a teacher that takes texts'),
+  prompts: text('', 'file with a prompt a line, for a teacher that takes texts; without it, the captions of the images'),
   negativePrompt: text('', "text that the teacher's guidance pushes away from; none is the empty text"),
   textDropout: real(0, 'share of samples whose text is left out, so that the student can be guided', { min: 0, max: 1 }),
   teacherSamples: whole(256, 'samples of its own that the teacher draws to train on, with --data teacher', { min: 1 }),

@@ -21,12 +21,11 @@ import { TEACHER_DATA } from './teacher-words.ts';
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** Samples [size, …sample] with their classes; sample i has condition i of the table, or the null condition. */
+/** Samples [size, …sample] with their classes. */
 interface Rows {
   readonly size: number;
   readonly values: Float32Array;
   readonly labels: ArrayLike<number> | null;
-  readonly conditioned: boolean;
 }
 
 /** A data set of samples of this type that holds no bytes: its samples are rows. */
@@ -90,26 +89,30 @@ export async function openRows(request: RunRequest, trainer: Trainer): Promise<R
               )
             : null,
         ...(texts
-          ? { conditions: conditionsAt(texts, sample, indices, rows?.conditioned ?? true, { seed, step, dropout: textDropout }) }
+          ? { conditions: conditionsAt(texts, sample, indices, ofRows(request, rows !== null), { seed, step, dropout: textDropout }) }
           : {}),
       };
     },
   };
 }
 
-function conditionsAt(
+/** Texts of samples in their order: a teacher's own were drawn by the prompts, images have captions or none. */
+const ofRows = ({ plan, texts }: RunRequest, reads: boolean): ConditionTable | null =>
+  !reads || plan.run.data === TEACHER_DATA ? texts!.table : (texts!.images ?? null);
+
+/** The conditions of some samples of a run: of a share of them, and of all that have none, the null condition. @param own texts of all samples in their order */
+export function conditionsAt(
   texts: RunTexts,
   { conditions = {} }: SampleType,
   indices: Uint32Array,
-  conditioned: boolean,
+  own: ConditionTable | null,
   { seed, step, dropout }: { readonly seed: number; readonly step: number; readonly dropout: number },
 ): Record<string, Float32Array> {
   const chance = new Float32Array(indices.length);
   fillUniform(chance, streamKey(seed, step, 'data.text dropout'), 1, 0);
-  const kept = (i: number): boolean => conditioned && chance[i]! >= dropout;
   const table: ConditionTable = {
     size: indices.length,
-    row: (name, i) => (kept(i) ? texts.table.row(name, indices[i]! % texts.table.size) : texts.nulls.row(name, 0)),
+    row: (name, i) => (own && chance[i]! >= dropout ? own.row(name, indices[i]! % own.size) : texts.nulls.row(name, 0)),
   };
   return Object.fromEntries(
     Object.keys(conditions).map((name) => [
@@ -123,10 +126,12 @@ function conditionsAt(
   );
 }
 
-/** Texts of a run, and what stands for none. */
+/** Texts of a run that conditions are drawn from, and what stands for none. */
 export interface RunTexts {
   readonly table: ConditionTable;
   readonly nulls: ConditionTable;
+  /** Captions of the images to train on, in their order. */
+  readonly images?: ConditionTable;
 }
 /** A table in which a share of the rows, to the nearest hundredth, is the null condition. */
 export function withDropout({ table, nulls }: RunTexts, share: number): ConditionTable {
@@ -162,7 +167,7 @@ async function rowsOf(request: RunRequest): Promise<Rows> {
     return made;
   };
   const values = known?.shape.join() === shape.join() ? toFloat32(known) : await make();
-  return { size, values, labels, conditioned: own };
+  return { size, values, labels };
 }
 
 /** How a teacher draws samples to train on: guided as the method guides it. */

@@ -1,7 +1,7 @@
 /** @file A training run from start to end: data, trainer, checkpoints, logs, sample pictures and evaluations in one folder. Prints nothing. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openBatches } from '../../data/batches.ts';
+import { indexer, openBatches } from '../../data/batches.ts';
 import { writeAtomic } from '../../engine/io/atomic.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { fileFailure } from '../../engine/io/failures.ts';
@@ -28,7 +28,7 @@ import { keepsMemory } from './memory.ts';
 import { builderOf, type CheckpointMeta, type Model, type ModelCard } from './model.ts';
 import { openPairs } from './pairs.ts';
 import { cutsOf, type RunOptions } from './plan.ts';
-import { openRows, withDropout } from './rows.ts';
+import { conditionsAt, openRows, withDropout } from './rows.ts';
 import { cardOf, checkData, configOf, keptPlayers, type RunRequest, type RunResult } from './run.ts';
 
 export type { RunEvent, RunRequest, RunResult } from './run.ts';
@@ -204,10 +204,19 @@ async function openSamples(request: RunRequest, trainer: Trainer): Promise<Sampl
   if (onRows) return { ...(await openRows(request, trainer)), close: async () => {} };
   const { classes } = cardOf(request, trainer).sample;
   const batches = openBatches(split.train, { batchSize: batch, seed, flip: split.train.mayFlip });
+  const { texts, teacher } = request;
+  const at = indexer(split.train.size, batch, seed);
+  const dropout = plan.run.textDropout;
   return {
     async next(step) {
       const { images, labels } = await batches.next(step);
-      return { images, labels: labels && classes > 0 ? oneHotRows(labels, classes) : null };
+      return {
+        images,
+        labels: labels && classes > 0 ? oneHotRows(labels, classes) : null,
+        ...(texts
+          ? { conditions: conditionsAt(texts, teacher!.card.sample, at(step), texts.images ?? null, { seed, step, dropout }) }
+          : {}),
+      };
     },
     close: () => batches.close(),
   };
