@@ -2,7 +2,8 @@
 import { availableParallelism } from 'node:os';
 import { input } from '../../engine/graph/ops/leaf.ts';
 import { fillNormal, streamKey } from '../../engine/random/philox.ts';
-import { float32, int64 } from '../../engine/run/runtime.ts';
+import { float32 } from '../../engine/run/runtime.ts';
+import { textLengths, textTower } from '../../eval/clip/text-tower.ts';
 import { declaredBy, openTower, type TowerGraph } from '../../eval/clip/tower.ts';
 import { clip, readClip } from '../../models/foreign/clip.ts';
 import { formulaWeights } from '../../models/foreign/testing/formula-weights.ts';
@@ -29,9 +30,12 @@ function tokens(): Float32Array {
 export async function clipWork(threads: number, folder: string | null): Promise<Work> {
   const config = readClip('ViT-B/32', { model_type: 'clip', text_config: {}, vision_config: {} });
   const image: TowerGraph = (scope) => clip(scope, config).image(input('pixels', ['N', 3, SIDE, SIDE])).features;
-  const text: TowerGraph = (scope) => clip(scope, config).text(input('ids', ['N', CONTEXT], 'int64')).features;
+  const textOf =
+    (length: number): TowerGraph =>
+    (scope) =>
+      clip(scope, config).text(input('ids', ['N', length], 'int64')).features;
   const weightsOf = (graph: TowerGraph) => formulaWeights(declaredBy(graph).values());
-  const weights = { image: weightsOf(image), text: weightsOf(text) };
+  const weights = { image: weightsOf(image), text: weightsOf(textOf(CONTEXT)) };
   const pixels = new Float32Array(BATCH * 3 * SIDE * SIDE);
   fillNormal(pixels, streamKey(1, 0, 'bench/clip'), 3 * SIDE * SIDE);
   const ids = tokens();
@@ -42,16 +46,16 @@ export async function clipWork(threads: number, folder: string | null): Promise<
       ids: { shape: [BATCH, CONTEXT], data: ids },
     });
   const cores = threads || availableParallelism();
-  const towers = { image: await openTower('image', image, weights.image, cores), text: await openTower('text', text, weights.text, cores) };
-  const idFeed = int64(
-    BigInt64Array.from(ids, (v) => BigInt(v)),
-    [BATCH, CONTEXT],
-  );
+  const towers = {
+    image: await openTower('image', image, weights.image, cores),
+    text: textTower((length) => openTower('text', textOf(length), weights.text, cores), textLengths(CONTEXT, true)),
+  };
+  const texts = { ids: BigInt64Array.from(ids, (v) => BigInt(v)), mask: new BigInt64Array(ids.length).fill(1n), length: CONTEXT };
   return {
     facts: { images: BATCH, texts: BATCH, threads: cores },
     async round() {
       const a = await towers.image.run({ pixels: float32(pixels, [BATCH, 3, SIDE, SIDE]) });
-      const b = await towers.text.run({ ids: idFeed });
+      const b = await towers.text.run(texts);
       return [...a.subarray(0, 8), ...b.subarray(0, 8)];
     },
     async close() {

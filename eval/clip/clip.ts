@@ -5,7 +5,6 @@ import type { Tensor } from '../../engine/graph/tensor.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import type { SafetensorsFile } from '../../engine/io/safetensors.ts';
 import { joinedChecksum, openFolderWeights, weightsChecksum } from '../../engine/io/weights-folder.ts';
-import { int64 } from '../../engine/run/runtime.ts';
 import { checkWeights } from '../../engine/train/weights.ts';
 import type { DualEncoder } from '../../models/foreign/clip.ts';
 import { readWeightsOf } from '../../models/foreign/hf-weights.ts';
@@ -13,7 +12,8 @@ import { type BatchOptions, batchOf, type TextTokenizer, type TokenBatch } from 
 import { type ClipFolder, folderTokenizer, readClipFolder, type TokenStyle, tokenStyleOf } from './folder.ts';
 import { openOnnxTower } from './onnx-towers.ts';
 import type { Preprocessing } from './preprocess.ts';
-import { declaredBy, dimensionsOf, imageBatches, inBatches, openTower, type Tower, type TowerGraph } from './tower.ts';
+import { type TextTower, textLengths, textTower } from './text-tower.ts';
+import { declaredBy, dimensionsOf, imageBatches, openTower, type Tower, type TowerGraph } from './tower.ts';
 
 export interface OpenClipOptions {
   /** Threads inside one operation; default 1. */
@@ -58,9 +58,6 @@ export interface Clip {
   close(): Promise<void>;
 }
 
-/** Texts in one run. */
-const TEXTS = 32;
-
 const pixelsInput = (size: number): Tensor => input('pixels', ['N', 3, size, size]);
 const imageGraph =
   (dual: (scope: Parameters<TowerGraph>[0]) => DualEncoder<object, object>, size: number): TowerGraph =>
@@ -75,7 +72,7 @@ function textGraph(dual: (scope: Parameters<TowerGraph>[0]) => DualEncoder<objec
 interface Towers {
   readonly dimensions: () => Promise<number>;
   readonly image: () => Promise<Tower>;
-  readonly text: () => Promise<Tower>;
+  readonly text: TextTower;
   readonly checksum: string;
   readonly logitScale: number | null;
   readonly logitBias: number;
@@ -121,12 +118,13 @@ async function folderTowers(folder: string, { architecture: a }: ClipFolder, thr
       return openTower(folder, graph, await readWeightsOf(file, (name) => names.has(name)), threads);
     };
     const image = lazily(() => towerOf(imageGraph(dual, a.imageSize)));
-    const text = lazily(() => towerOf(textGraph(dual, a.context, a.masks)));
+    const causal = a.kind === 'clip'; // open_clip's may take what stands at the end of the padding
+    const text = textTower((length) => towerOf(textGraph(dual, length, a.masks)), textLengths(a.context, causal));
     const close = async (): Promise<void> => {
       for (const part of [image, text, file]) await part.close();
     };
     const dimensions = async (): Promise<number> => dimensionsOf(textGraph(dual, a.context, a.masks));
-    return { dimensions, image: image.get, text: text.get, checksum, logitScale: Math.exp(scale), logitBias, close };
+    return { dimensions, image: image.get, text, checksum, logitScale: Math.exp(scale), logitBias, close };
   } catch (error) {
     await file.close();
     throw error;
@@ -140,19 +138,15 @@ async function onnxTowers(onnx: NonNullable<OpenClipOptions['onnx']>, { architec
       if (path === undefined) throw new InputError(`clip: no ONNX file of the ${which} tower was given`);
       return openOnnxTower(path, which, threads, a);
     });
-  const [image, text] = [side('image'), side('text')];
+  const [image, whole] = [side('image'), side('text')];
+  const text = textTower(whole.get, [a.context]);
   const paths = [...new Set(Object.values(onnx))];
   if (paths.length === 0) throw new InputError('clip: no ONNX file was given; an image or a text tower expected');
   const close = async (): Promise<void> => {
     for (const part of [image, text]) await part.close();
   };
-  const dimensions = async (): Promise<number> => (await (onnx.image === undefined ? text : image).get()).dimensions;
-  return { dimensions, image: image.get, text: text.get, checksum: await joinedChecksum(paths), logitScale: null, logitBias: 0, close };
-}
-
-async function textBatches(tower: Tower, { ids, mask, length }: TokenBatch): Promise<Float32Array> {
-  const part = (values: BigInt64Array, from: number, to: number) => int64(values.subarray(from * length, to * length), [to - from, length]);
-  return inBatches(tower, ids.length / length, TEXTS, (from, to) => ({ ids: part(ids, from, to), mask: part(mask, from, to) }));
+  const dimensions = async (): Promise<number> => (await (onnx.image === undefined ? whole : image).get()).dimensions;
+  return { dimensions, image: image.get, text, checksum: await joinedChecksum(paths), logitScale: null, logitBias: 0, close };
 }
 
 /** Errors: tokens that the network has no row for. */
@@ -197,7 +191,7 @@ export async function openClip(folder: string, { threads = 1, onnx }: OpenClipOp
   };
   const tokenFeatures = async (batch: TokenBatch): Promise<Float32Array> => {
     checkTokens(batch, architecture);
-    return textBatches(await towers.text(), batch);
+    return towers.text.run(batch);
   };
   const dimensions = await towers.dimensions();
   return {

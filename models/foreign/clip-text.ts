@@ -13,7 +13,7 @@ import { fixed, ShapeError, show, type Tensor } from '../../engine/graph/tensor.
 import { type Scope, within } from '../../engine/train/network.ts';
 import { count, real, record, word } from './diffusers/config.ts';
 import { activation, type Config, checkHeads, readHfConfig, subConfig } from './hf-config.ts';
-import { dense, encoder, layerNorm, small } from './vit.ts';
+import { dense, encoder, lastToken, layerNorm, small } from './vit.ts';
 
 export const clipTextSchema = z.object({
   model_type: word(['clip_text_model'], 'clip_text_model'),
@@ -95,7 +95,7 @@ export interface TextStates {
   readonly lastHiddenState: Tensor;
   /** Before the first layer and after each, not normalised; the last but one is what pipelines with clip skip take. */
   readonly hiddenStates: readonly Tensor[];
-  /** The end token of `lastHiddenState`: [N,C]. */
+  /** What the end token is in `lastHiddenState`: [N,C]; costs a layer for this token alone. */
   readonly pooled: Tensor;
 }
 export type TextTower = (ids: Tensor, mask?: Tensor) => TextStates;
@@ -105,17 +105,24 @@ export const clipText =
   (scope: Scope, o: ClipTextConfig): TextTower =>
   (ids, mask) => {
     const x = embedText(within(scope, 'embeddings.'), ids, o);
-    const seen = causal(fixed('text', ids.shape[1]));
-    const hiddenStates = encoder(within(scope, 'encoder.'), x, {
+    const layers = within(scope, 'encoder.');
+    const keys = mask && keyMask(mask);
+    const masked = (seen: Tensor): Tensor => (keys ? and(seen, keys) : seen);
+    const options = {
       layers: o.num_hidden_layers,
       heads: o.num_attention_heads,
       hidden: o.intermediate_size,
       act: o.hidden_act,
       eps: o.layer_norm_eps,
-      mask: mask ? and(seen, keyMask(mask)) : seen,
-    });
-    const lastHiddenState = layerNorm(scope, 'final_layer_norm', hiddenStates.at(-1)!, o.layer_norm_eps);
-    return { lastHiddenState, hiddenStates, pooled: picked(endOf(ids, o.eos_token_id), lastHiddenState) };
+    };
+    const hiddenStates = encoder(layers, x, { ...options, mask: masked(causal(fixed('text', ids.shape[1]))) });
+    const normed = (tokens: Tensor): Tensor => layerNorm(scope, 'final_layer_norm', tokens, o.layer_norm_eps);
+    const end = endOf(ids, o.eos_token_id);
+    const [n, width] = [ids.shape[0]!, o.hidden_size];
+    const seenByEnd = equal(sub(cumsum(end, 1), end), 0); // the end itself and what is before it
+    const ended = { ...options, mask: masked(reshape(seenByEnd, [n, 1, 1, ids.shape[1]!])) };
+    const last = lastToken(layers, hiddenStates, ended, (tokens) => reshape(picked(end, tokens), [n, 1, width]));
+    return { lastHiddenState: normed(hiddenStates.at(-1)!), hiddenStates, pooled: normed(reshape(last, [n, width])) };
   };
 
 export interface TextEncoding {

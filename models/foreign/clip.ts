@@ -8,7 +8,7 @@ import { type Scope, within } from '../../engine/train/network.ts';
 import { type ClipTextConfig, clipText, readClipText, type TextStates } from './clip-text.ts';
 import { count, real, sides, size, word } from './diffusers/config.ts';
 import { activation, type Config, checkHeads, part, readHfConfig, subConfig } from './hf-config.ts';
-import { dense, encoder, layerNorm, ledBy, patches, small, unitRows } from './vit.ts';
+import { dense, encoder, lastToken, layerNorm, ledBy, patches, small, unitRows } from './vit.ts';
 
 const visionSchema = z.object({
   model_type: word(['clip_vision_model'], 'clip_vision_model'),
@@ -78,24 +78,21 @@ export const clipVision =
     const width = o.hidden_size;
     const embeddings = within(scope, 'embeddings.');
     const tokens = patches(embeddings, 'patch_embedding', pixels, patch, width, false);
-    const first = reshape(embeddings('class_embedding', [width], small), [1, width]);
+    const classToken = reshape(embeddings('class_embedding', [width], small), [1, width]);
     const length = 1 + fixed('clip', tokens.shape[1]);
-    const x = add(ledBy(first, tokens), embeddings('position_embedding.weight', [length, width], small));
-    const states = encoder(within(scope, 'encoder.'), layerNorm(scope, 'pre_layrnorm', x, o.layer_norm_eps), {
+    const x = add(ledBy(classToken, tokens), embeddings('position_embedding.weight', [length, width], small));
+    const layers = within(scope, 'encoder.');
+    const options = {
       layers: o.num_hidden_layers,
       heads: o.num_attention_heads,
       hidden: o.intermediate_size,
       act: o.hidden_act,
       eps: o.layer_norm_eps,
-    });
-    const lastHiddenState = states.at(-1)!;
-    const pooled = layerNorm(
-      scope,
-      'post_layernorm',
-      reshape(slice(lastHiddenState, 1, 0, 1), [pixels.shape[0]!, width]),
-      o.layer_norm_eps,
-    );
-    return { lastHiddenState, pooled };
+    };
+    const states = encoder(layers, layerNorm(scope, 'pre_layrnorm', x, o.layer_norm_eps), options);
+    const first = lastToken(layers, states, options, (all) => slice(all, 1, 0, 1));
+    const pooled = layerNorm(scope, 'post_layernorm', reshape(first, [pixels.shape[0]!, width]), o.layer_norm_eps);
+    return { lastHiddenState: states.at(-1)!, pooled };
   };
 
 /** What both towers of a CLIP give; features [N,d] are not normalised. */

@@ -42,10 +42,12 @@ export function ledBy(first: Tensor, tokens: Tensor): Tensor {
 export const attendHeads = (q: Tensor, k: Tensor, v: Tensor, heads: number, mask?: Tensor): Tensor =>
   fromHeads(attention(toHeads(q, heads), toHeads(k, heads), toHeads(v, heads), { mask }));
 
-/** `q_proj`, `k_proj`, `v_proj`, `out_proj`, all with biases. */
-export function selfAttention(scope: Scope, x: Tensor, heads: number, mask?: Tensor): Tensor {
+/** `q_proj`, `k_proj`, `v_proj`, `out_proj`, all with biases. @param from which tokens ask; default all */
+export function selfAttention(scope: Scope, x: Tensor, heads: number, mask?: Tensor, from: Tensor = x): Tensor {
   const width = fixed('attention', x.shape[2]);
-  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => dense(scope, name, x, width)) as [Tensor, Tensor, Tensor];
+  const [q, k, v] = [['q_proj', from] as const, ['k_proj', x] as const, ['v_proj', x] as const].map(([name, tokens]) =>
+    dense(scope, name, tokens, width),
+  ) as [Tensor, Tensor, Tensor];
   return dense(scope, 'out_proj', attendHeads(q, k, v, heads, mask), width);
 }
 
@@ -63,17 +65,31 @@ export interface EncoderOptions {
   /** bool, broadcasts to [N, heads, T, T]: true keeps. */
   readonly mask?: Tensor | undefined;
 }
-/** `layers.K.{layer_norm1, self_attn, layer_norm2, mlp}`. Tokens [N,T,C] → the tokens before the first layer and after each. */
+/** One of some tokens of every sample: [N,T,C] → [N,1,C]. */
+export type Pick = (tokens: Tensor) => Tensor;
+
+/** `layers.K.{layer_norm1, self_attn, layer_norm2, mlp}`, after which all tokens or one are wanted. */
+function layerOf(scope: Scope, i: number, x: Tensor, o: EncoderOptions, pick: Pick = (tokens) => tokens): Tensor {
+  const layer = within(scope, `layers.${i}.`);
+  const normed = layerNorm(layer, 'layer_norm1', x, o.eps);
+  const mixed = add(pick(x), selfAttention(within(layer, 'self_attn.'), normed, o.heads, o.mask, pick(normed)));
+  return add(mixed, mlp(within(layer, 'mlp.'), layerNorm(layer, 'layer_norm2', mixed, o.eps), o.hidden, o.act));
+}
+
+/** Tokens [N,T,C] → the tokens before the first layer and after each. */
 export function encoder(scope: Scope, tokens: Tensor, o: EncoderOptions): readonly [Tensor, ...Tensor[]] {
   const states: [Tensor, ...Tensor[]] = [tokens];
-  for (let i = 0; i < o.layers; i++) {
-    const layer = within(scope, `layers.${i}.`);
-    const x = states.at(-1)!;
-    const mixed = add(x, selfAttention(within(layer, 'self_attn.'), layerNorm(layer, 'layer_norm1', x, o.eps), o.heads, o.mask));
-    states.push(add(mixed, mlp(within(layer, 'mlp.'), layerNorm(layer, 'layer_norm2', mixed, o.eps), o.hidden, o.act)));
-  }
+  for (let i = 0; i < o.layers; i++) states.push(layerOf(scope, i, states.at(-1)!, o));
   return states;
 }
+
+/**
+ * One token of each sample after the last layer, [N,1,C]: of that layer the queries and the perceptron of this token alone are computed.
+ * @param states what `encoder` gives
+ * @param o its options; the mask broadcasts to [N, heads, 1, T]
+ */
+export const lastToken = (scope: Scope, states: readonly Tensor[], o: EncoderOptions, pick: Pick): Tensor =>
+  o.layers === 0 ? pick(states[0]!) : layerOf(scope, o.layers - 1, states[o.layers - 1]!, o, pick);
 
 /** Rows of length 1: [N,d] / ‖·‖₂. */
 export const unitRows = (x: Tensor): Tensor => div(x, norm(x, [-1]));
