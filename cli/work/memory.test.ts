@@ -48,6 +48,10 @@ const JOBS: readonly (readonly [string, readonly string[]])[] = [
   ['many weights on a small batch', ['train', '--data', 'digits', '--channels', '96', ...NETWORK, '--batch', '4', '--beside', '1']],
   ['a batch in parts', ['train', '--data', 'digits', '--channels', '32', ...NETWORK, '--batch', '64', '--parts', '4', '--beside', '1']],
   ['a distillation of three networks', ['distill', 'dmd2', '--teacher', 'digit-teacher', '--batch', '32', '--beside', '1']],
+  [
+    'the same with frozen weights in halves',
+    ['distill', 'dmd2', '--teacher', 'digit-teacher', '--batch', '32', '--beside', '1', '--frozen-storage', 'float16'],
+  ],
 ];
 
 describe.skipIf(!existsSync('/proc/self/status'))('the largest resident size', () => {
