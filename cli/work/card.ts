@@ -42,10 +42,14 @@ export interface ModelCard {
 }
 /** How a pipeline makes conditions of a text. */
 export interface TextRecipe {
-  readonly kind: 'clip' | 'clip-pair' | 't5';
+  readonly kind: (typeof textKinds)[number];
   /** Tokens of a text, with start, end and padding. */
   readonly length: number;
+  /** Those that T5 takes, where another encoder stands beside it. */
+  readonly t5Length?: number;
 }
+export const textKinds = ['clip', 'clip-pair', 't5', 'sd3', 'flux'] as const;
+export const textSchema = z.object({ kind: z.enum(textKinds), length: z.int().min(2), t5Length: z.int().min(2).optional() });
 
 const FORMAT = 1;
 const count = z.int().min(0);
@@ -81,7 +85,7 @@ const cardSchema = z.object({
   licence: z.string(),
   teacher: z.string().optional(),
   image: z.array(z.int().min(1)).length(3).optional(),
-  text: z.object({ kind: z.enum(['clip', 'clip-pair', 't5']), length: z.int().min(2) }).optional(),
+  text: textSchema.optional(),
   lora: z.object({ rank: z.int().min(1), alpha: z.number(), targets: z.array(z.string()).min(1) }).optional(),
   parts: z.array(z.string().regex(/^\w+$/)).optional(),
 });

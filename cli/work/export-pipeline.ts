@@ -45,6 +45,7 @@ function kindOf({ card, weights, source }: Model): Kind {
   if (className === 'DiTTransformer2DModel') return { ...transformer, scaling: 'none', pipeline: 'DiTPipeline' };
   if (className === 'PixArtTransformer2DModel' && text === 't5')
     return { ...transformer, scaling: 'levels', pipeline: card.text!.length > 120 ? 'PixArtSigmaPipeline' : 'PixArtAlphaPipeline' };
+  if (text) throw new InputError(`export: pipelines of ${className} are not written; write it as onnx, folder or safetensors instead`);
   throw new InputError(`export: there is no pipeline for a ${className} without texts; write it as onnx, folder or safetensors instead`);
 }
 /** What keeps a student from being one network and one scheduler. */

@@ -11,7 +11,7 @@ import type { ConditionTable } from '../../engine/train/conditions.ts';
 import { nullName } from '../../models/foreign/diffusers/family.ts';
 import type { ModelCard } from './card.ts';
 import type { Model } from './model.ts';
-import { openTextEncoder, type TextEncoder, type TextFeatures, textParts } from './texts.ts';
+import { openTextEncoder, type TextEncoder, type TextFeatures, textParts, tokensOf } from './texts.ts';
 
 /** The lines of a file that are not empty. Errors: it cannot be read, or holds none. */
 export async function readPrompts(path: string): Promise<readonly string[]> {
@@ -59,7 +59,7 @@ export async function textTable(model: Model, texts: readonly string[], options:
   } finally {
     await opened.encoder?.close();
   }
-  return tableOf(texts, parts, { length: recipe.length, perPart: SHARD, ...(options.onNote ? { onNote: options.onNote } : {}) });
+  return tableOf(texts, parts, { length: tokensOf(recipe), perPart: SHARD, ...(options.onNote ? { onNote: options.onNote } : {}) });
 }
 
 /** The model with a text that guidance pushes away from, instead of the empty one. Errors as in `textTable`. */

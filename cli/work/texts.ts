@@ -3,8 +3,8 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cast } from '../../engine/graph/ops/elementwise.ts';
 import { input } from '../../engine/graph/ops/leaf.ts';
-import { concat } from '../../engine/graph/ops/movement.ts';
-import type { Tensor } from '../../engine/graph/tensor.ts';
+import { concat, pad } from '../../engine/graph/ops/movement.ts';
+import { fixed, show, type Tensor } from '../../engine/graph/tensor.ts';
 import { InputError } from '../../engine/io/errors.ts';
 import { type Compute, runtimeFor } from '../../engine/run/devices.ts';
 import { type Executable, type Feeds, int64 } from '../../engine/run/runtime.ts';
@@ -19,10 +19,17 @@ import type { TextRecipe } from './card.ts';
 
 /** The suffixes of a recipe's encoders and tokenizers. */
 export const towerSuffixes = ({ kind }: TextRecipe): readonly string[] => RECIPES[kind].towers;
+/** Tokens that each of its encoders takes. */
+const towerLengths = ({ kind, length, t5Length = length }: TextRecipe): readonly number[] =>
+  RECIPES[kind].towers.map((suffix) => (suffix === RECIPES[kind].t5 ? t5Length : length));
+/** Tokens of a text of which nothing is lost. */
+export const tokensOf = (recipe: TextRecipe): number => Math.max(...towerLengths(recipe));
 
 interface Recipe {
   /** Suffixes of the pipeline's `text_encoder` and `tokenizer`. */
   readonly towers: readonly string[];
+  /** Which of them is T5, beside others. */
+  readonly t5?: string;
   /** Whether encoder and network are told which tokens are padding. */
   readonly masked: boolean;
   join(towers: readonly EncodedText[], masks: readonly Tensor[]): Condition;
@@ -36,6 +43,21 @@ const RECIPES: Readonly<Record<TextRecipe['kind'], Recipe>> = {
     masked: false,
     join: ([one, two]) => ({ text: concat([one!.penultimate!, two!.penultimate!], 2), pooled: two!.pooled! }),
   },
+  // Stable Diffusion 3: two CLIPs side by side, filled up with zeros to T5's width, then T5 without a mask; both pooled texts.
+  sd3: {
+    towers: ['', '_2', '_3'],
+    t5: '_3',
+    masked: false,
+    join([one, two, three]) {
+      const clips = concat([one!.penultimate!, two!.penultimate!], 2);
+      const t5 = three!.lastHiddenState;
+      const missing = fixed('text', t5.shape[2]) - fixed('text', clips.shape[2]);
+      if (missing < 0) throw new InputError(`text_encoder: CLIP's ${show(clips)} are wider than T5's ${show(t5)}`);
+      return { text: concat([missing > 0 ? pad(clips, 2, 0, missing) : clips, t5], 1), pooled: concat([one!.pooled!, two!.pooled!], 1) };
+    },
+  },
+  // FLUX: T5 without a mask, and CLIP's pooled text.
+  flux: { towers: ['', '_2'], t5: '_2', masked: false, join: ([one, two]) => ({ text: two!.lastHiddenState, pooled: one!.pooled! }) },
   // PixArt: T5 with a mask.
   t5: { towers: [''], masked: true, join: ([one], [mask]) => ({ text: one!.lastHiddenState, mask: cast(mask!, 'float32') }) },
 };
@@ -67,15 +89,16 @@ export interface TextGraph {
   readonly outputs: Condition;
 }
 /** The graph of a recipe's encoders. Errors: InputError as `readTextEncoder` and `openTokenizer`. */
-export async function textGraph(folder: string, { kind, length }: TextRecipe): Promise<TextGraph> {
-  const recipe = RECIPES[kind];
+export async function textGraph(folder: string, told: TextRecipe): Promise<TextGraph> {
+  const recipe = RECIPES[told.kind];
+  const lengths = towerLengths(told);
   const towers: Tower[] = [];
   for (const suffix of recipe.towers)
     towers.push({
       tokenizer: await openTokenizer(join(folder, `tokenizer${suffix}`)),
       encoder: await readTextEncoder(join(folder, `text_encoder${suffix}`)),
     });
-  const given = (what: string, i: number): Tensor => input(`${what}${i}`, ['N', length], 'int64');
+  const given = (what: string, i: number): Tensor => input(`${what}${i}`, ['N', lengths[i]!], 'int64');
   const encoded = towers.map(({ encoder }, i) =>
     encoder.build(constantScope(encoder.weights))(given('ids', i), ...(recipe.masked ? [given('mask', i)] : [])),
   );
@@ -85,16 +108,18 @@ export async function textGraph(folder: string, { kind, length }: TextRecipe): P
 /** What the graph is fed for some texts, and which of them were cut. */
 export function tokenFeeds(
   towers: readonly Pick<Tower, 'tokenizer'>[],
-  { kind, length }: TextRecipe,
+  recipe: TextRecipe,
   texts: readonly string[],
 ): { readonly feeds: Feeds; readonly tooLong: readonly boolean[] } {
-  const batches = towers.map(({ tokenizer }) => tokenBatch(tokenizer, texts, { length }));
-  const rows = (values: BigInt64Array) => int64(values, [texts.length, length]);
+  const lengths = towerLengths(recipe);
+  const batches = towers.map(({ tokenizer }, i) => tokenBatch(tokenizer, texts, { length: lengths[i]! }));
+  const rows = (values: BigInt64Array, i: number) => int64(values, [texts.length, lengths[i]!]);
   const entries = batches.flatMap(({ ids, mask }, i) => [
-    [`ids${i}`, rows(ids)] as const,
-    ...(RECIPES[kind].masked ? [[`mask${i}`, rows(mask)] as const] : []),
+    [`ids${i}`, rows(ids, i)] as const,
+    ...(RECIPES[recipe.kind].masked ? [[`mask${i}`, rows(mask, i)] as const] : []),
   ]);
-  return { feeds: Object.fromEntries(entries), tooLong: texts.map((_, i) => batches.some((batch) => batch.tooLong[i])) };
+  // What the longest of them reads is not lost.
+  return { feeds: Object.fromEntries(entries), tooLong: texts.map((_, i) => batches.every((batch) => batch.tooLong[i])) };
 }
 
 const BATCH = 8;
@@ -152,9 +177,15 @@ export interface Texts {
 
 /** T5's texts: PixArt-α's 120 tokens, 300 where the network was made for Σ, as their pipelines have it. */
 const T5_LENGTHS: Readonly<Record<string, number>> = { PixArtAlphaPipeline: 120, PixArtSigmaPipeline: 300 };
+/** What the pipelines of a network with several kinds of encoders have T5 read. */
+const MIXED: Readonly<Record<string, { readonly kind: 'sd3' | 'flux'; readonly t5Length: number }>> = {
+  SD3Transformer2DModel: { kind: 'sd3', t5Length: 256 },
+  FluxTransformer2DModel: { kind: 'flux', t5Length: 512 },
+};
 async function recipeOf({ folder, index, network }: Asked): Promise<TextRecipe> {
   const classOf = (part: string): string | undefined => index.components[part]?.className;
   const clip = (part: string): boolean => /^CLIPTextModel/.test(classOf(part) ?? '');
+  const mixed = MIXED[network.className];
   const isUNet = network.className === 'UNet2DConditionModel';
   const kind =
     isUNet && clip('text_encoder')
@@ -163,10 +194,10 @@ async function recipeOf({ folder, index, network }: Asked): Promise<TextRecipe> 
         : 'clip'
       : Object.hasOwn(T5_LENGTHS, index.className)
         ? 't5'
-        : undefined;
+        : mixed?.kind;
   if (kind === undefined)
     throw new InputError(
-      `${folder}: texts of a ${index.className} are not supported yet (${network.className} with ${classOf('text_encoder') ?? 'no text encoder'}); those of Stable Diffusion 1, 2 and XL and of PixArt are`,
+      `${folder}: texts of a ${index.className} are not supported yet (${network.className} with ${classOf('text_encoder') ?? 'no text encoder'}); those of Stable Diffusion 1, 2, 3 and XL, of FLUX and of PixArt are`,
     );
   for (const part of textParts({ kind, length: 1 }))
     await readdir(join(folder, part)).catch(() => {
@@ -175,8 +206,11 @@ async function recipeOf({ folder, index, network }: Asked): Promise<TextRecipe> 
   if (kind === 't5') return { kind, length: T5_LENGTHS[index.className]! };
   const { limit } = await openTokenizer(join(folder, 'tokenizer'));
   const { context } = await readTextEncoder(join(folder, 'text_encoder'));
-  return { kind, length: Math.min(limit, context) };
+  return { kind, length: Math.min(limit, context), ...(mixed ? { t5Length: mixed.t5Length } : {}) };
 }
+
+/** The scale that networks which were distilled with guidance are told where nothing else is said: that of FLUX's pipeline. */
+const USUAL_SCALE = 3.5;
 
 /** How the texts of a pipeline are made; null for a network without any. Errors: encoders that are missing, not supported, or do not fit the network. */
 export async function textsOf(asked: Asked): Promise<Texts | null> {
@@ -196,6 +230,8 @@ export async function textsOf(asked: Asked): Promise<Texts | null> {
       { shape: [1, ...shape], data: zero ? new Float32Array(values[name]!.length) : values[name]! },
     ]),
   );
+  const guidance = recipe.kind === 'flux' ? network.conditions['guidance'] : undefined;
+  if (guidance) nulls.set(nullName('guidance'), { shape: [1, ...guidance], data: Float32Array.of(USUAL_SCALE) });
   const sizes = network.conditions['sizes'];
   if (sizes) {
     const [, height = 0, width = 0] = image;
@@ -206,6 +242,6 @@ export async function textsOf(asked: Asked): Promise<Texts | null> {
     parts: textParts(recipe),
     conditions: shapes,
     nulls,
-    nullShapes: { ...shapes, ...(sizes ? { sizes } : {}) },
+    nullShapes: { ...shapes, ...(sizes ? { sizes } : {}), ...(guidance ? { guidance } : {}) },
   };
 }
