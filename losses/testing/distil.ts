@@ -94,7 +94,9 @@ export function trainerOf(
 ): Promise<Trainer> {
   const { target, batch, steps, lr, othersLr = 1, seed } = plan;
   const each = <T>(value: T): Record<string, T> => Object.fromEntries(trainedOf(loss).map((name) => [name, value]));
-  const exact = (): Network => mixture(target);
+  const { predict, denoise } = mixture(target);
+  // Its labels are components; classes of a plan tell nothing of samples.
+  const exact = (): Network => ({ predict: (x, sigma) => predict(x, sigma), denoise: (x, sigma) => denoise(x, sigma) });
   const main = mainPlayers(loss, resolve(loss.name, loss.options, options), plan.classes ?? 0);
   const cast = {
     networks: Object.fromEntries(
