@@ -33,19 +33,23 @@ export interface ModelCard {
   readonly teacher?: string;
   /** Shape of the image that a sample stands for, where samples are latents of an autoencoder: the part `vae`. */
   readonly image?: readonly number[];
-  /** How the conditions of a text are made by the parts `text_encoder` and `tokenizer`. */
+  /** How the conditions of a text are made by the parts `text_encoder` and `tokenizer`, and those of the same names with a number. */
   readonly text?: TextRecipe;
   /** Adapters among the weights, which are named as PEFT names them. */
   readonly lora?: Adapters;
   /** Folders beside the weights that hold the other parts of the pipeline. */
   readonly parts?: readonly string[];
 }
-/** How a pipeline makes conditions of a text. */
-export interface TextRecipe {
-  readonly kind: 'clip' | 'clip-pair' | 't5';
-  /** Tokens of a text, with start, end and padding. */
-  readonly length: number;
-}
+
+const tokens = z.int().min(2);
+/** How a pipeline makes conditions of a text. `length`: tokens of a text, with start, end and padding; beside T5, those of CLIP. */
+export const textSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.enum(['clip', 'clip-pair', 't5']), length: tokens }),
+  z.object({ kind: z.enum(['sd3', 'flux']), length: tokens, t5Length: tokens }),
+  // Zeros stand for T5: `t5Length` tokens of `width` features.
+  z.object({ kind: z.literal('sd3-clips'), length: tokens, t5Length: tokens, width: z.int().min(1) }),
+]);
+export type TextRecipe = Readonly<z.output<typeof textSchema>>;
 
 const FORMAT = 1;
 const count = z.int().min(0);
@@ -81,7 +85,7 @@ const cardSchema = z.object({
   licence: z.string(),
   teacher: z.string().optional(),
   image: z.array(z.int().min(1)).length(3).optional(),
-  text: z.object({ kind: z.enum(['clip', 'clip-pair', 't5']), length: z.int().min(2) }).optional(),
+  text: textSchema.optional(),
   lora: z.object({ rank: z.int().min(1), alpha: z.number(), targets: z.array(z.string()).min(1) }).optional(),
   parts: z.array(z.string().regex(/^\w+$/)).optional(),
 });
