@@ -69,6 +69,8 @@ const recipeFor = <R extends TextRecipe>({ kind }: R) => RECIPES[kind] as unknow
 const suffixesOf = (kind: Kind): readonly string[] => Object.keys(RECIPES[kind].towers);
 /** The suffixes of a recipe's encoders and tokenizers. */
 export const towerSuffixes = ({ kind }: TextRecipe): readonly string[] => suffixesOf(kind);
+/** What the encoder of a suffix is. */
+export const encoderOf = ({ kind }: TextRecipe, suffix: string): Encoder => RECIPES[kind].towers[suffix]!;
 const partsOf = (kind: Kind): readonly string[] => suffixesOf(kind).flatMap((suffix) => [`text_encoder${suffix}`, `tokenizer${suffix}`]);
 /** The folders beside the weights that a recipe needs. */
 export const textParts = ({ kind }: TextRecipe): readonly string[] => partsOf(kind);
