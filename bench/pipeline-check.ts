@@ -12,6 +12,7 @@ import { loadModel, type Model } from '../cli/work/model.ts';
 import { textTable } from '../cli/work/prompts.ts';
 import { openTrajectories } from '../cli/work/trajectory.ts';
 import { fillNormal, streamKey } from '../engine/random/philox.ts';
+import { nullName } from '../models/foreign/diffusers/family.ts';
 import { sampler } from '../samplers/index.ts';
 import { type Shared, writeExchange } from './exchange.ts';
 
@@ -31,7 +32,8 @@ const model: Model = { ...loaded, card: { ...loaded.card, levels, noise, method:
 const { comparison } = await EXPORTERS.diffusers({ model, out: folder, storage: 'float32', check: true, snippets: true });
 
 // What the scheduler steps through: the levels themselves, or the nearest of its table.
-const pipeline = await loadModel(folder);
+const [, side] = model.card.sample.shape;
+const pipeline = await loadModel(`${folder}:size=${side}`);
 const chosen = schedulerFor(model);
 const { shape, classes } = pipeline.card.sample;
 const size = shape.reduce((a, b) => a * b, 1);
@@ -61,6 +63,7 @@ await writeExchange(folder, tensors);
 const facts = {
   prompts: pipeline.card.text ? PROMPTS : null,
   classes,
+  guidance: pipeline.weights.get(nullName('guidance'))?.data[0] ?? 1,
   call: chosen.call,
   top: chosen.levels[0],
   eta: chosen.config['_class_name'] === 'TCDScheduler',

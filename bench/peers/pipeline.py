@@ -9,7 +9,7 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.schedulers import scheduling_lcm
+from diffusers.schedulers import scheduling_flow_match_euler_discrete, scheduling_lcm
 
 LIMIT = 1e-3
 
@@ -23,16 +23,25 @@ def main():
     with open(os.path.join(folder, "check.json"), encoding="utf-8") as file:
         facts = json.load(file)
     later = iter([tensors[name] for name in sorted(tensors) if name.startswith("noise") and name != "noise"])
-    scheduling_lcm.randn_tensor = lambda *_, **__: next(later)
-    pipe = DiffusionPipeline.from_pretrained(folder)
+    with open(os.path.join(folder, "model_index.json"), encoding="utf-8") as file:
+        none = {name: None for name, part in json.load(file).items() if name in ("text_encoder_3", "tokenizer_3") and part == [None, None]}
+    pipe = DiffusionPipeline.from_pretrained(folder, **none).to(torch.float32)
+    packs = hasattr(pipe, "_pack_latents")
+    pack = (lambda x: pipe._pack_latents(x, *x.shape)) if packs else (lambda x: x)
+    # The scheduler of flows draws at its last step too, and takes nothing of it.
+    for module in (scheduling_lcm, scheduling_flow_match_euler_discrete):
+        module.randn_tensor = lambda *_, **__: pack(next(later, torch.zeros_like(tensors["noise"])))
     pipe.set_progress_bar_config(disable=True)
     name = type(pipe.scheduler).__name__
-    # Ours begins with the highest level times the noise; a scheduler that preserves variance with what is left of one.
+    # Ours begins with the highest level times the noise; a scheduler that preserves variance, or a flow, with what is left of one.
     top = facts["top"]
-    noise = tensors["noise"] if name == "EulerDiscreteScheduler" else tensors["noise"] * top / (1 + top * top) ** 0.5
+    shares = {"EulerDiscreteScheduler": 1, "FlowMatchEulerDiscreteScheduler": top / (1 + top)}
+    noise = tensors["noise"] * shares.get(name, top / (1 + top * top) ** 0.5)
     with torch.no_grad():
         if facts["prompts"]:
-            found = pipe(facts["prompts"], latents=noise, guidance_scale=1.0, output_type="latent", **facts["call"]).images
+            sides = {"height": noise.shape[2] * pipe.vae_scale_factor, "width": noise.shape[3] * pipe.vae_scale_factor} if packs else {}
+            found = pipe(facts["prompts"], latents=pack(noise), guidance_scale=facts["guidance"], output_type="latent", **sides, **facts["call"]).images
+            found = pipe._unpack_latents(found, *sides.values(), pipe.vae_scale_factor) if packs else found
         else:
             found = loop(pipe, noise, facts)
     wanted = tensors["latents"]

@@ -290,6 +290,30 @@ describe.skipIf(!root)('a pipeline', () => {
   });
 });
 
+const texts = goldenPath('diffusers/texts')!;
+test.each([
+  ['sd3', [], 'conditions: text [333,12], pooled [12]', ['', '_2', '_3']],
+  ['flux', ['--size', '8'], 'conditions: text [512,8], pooled [6]', ['', '_2']],
+] as const)(
+  'texts of %s: imported, distilled by prompts, drawn by prompt, exported with all encoders',
+  async (name, more, conditions, towers) => {
+    const parts = towers.flatMap((suffix) => [`text_encoder${suffix}`, `tokenizer${suffix}`]);
+    const [teacher, student, finished] = [at(`${name}-teacher`), at(`${name}-student`), at(`${name}-finished`)];
+    const lines = await done('import', join(texts, name), ...more, '--out', teacher);
+    expect(lines.split('\n')).toEqual(expect.arrayContaining(['samples: 4×8×8, latents of images 3×16×16', conditions]));
+    expect(readdirSync(teacher).sort()).toEqual(['model.safetensors', ...parts, 'vae'].sort());
+    await done('distill', 'dmd2', '--teacher', teacher, '--prompts', at('p.txt'), ...QUICK, '--out', student);
+    const cat = await drawn(student, '--prompt', 'a cat');
+    expect(worst(cat, await drawn(student, '--prompt', 'a dog'))).toBeGreaterThan(1e-5);
+    await done('export', student, '--format', 'folder', '--out', finished);
+    expect(readdirSync(finished).sort()).toEqual(
+      ['onestep.json', 'student.onnx', 'text_encoder.onnx', ...towers.map((suffix) => `tokenizer${suffix}`), 'vae_decoder.onnx'].sort(),
+    );
+    expect(worst(await drawn(finished, '--prompt', 'a cat'), clamped(cat))).toBeLessThan(1e-4);
+    await done('export', student, '--out', at(`${name}.onnx`));
+  },
+);
+
 const edm = goldenPath('edm/edm-ncsnpp.pkl')?.replace(/\/[^/]*$/, '');
 describe.skipIf(!edm)('a snapshot of EDM', () => {
   test.each([['vp-ddpmpp'], ['iddpm-adm']])('%s is imported, drawn from, distilled and exported', async (name) => {

@@ -33,23 +33,23 @@ export interface ModelCard {
   readonly teacher?: string;
   /** Shape of the image that a sample stands for, where samples are latents of an autoencoder: the part `vae`. */
   readonly image?: readonly number[];
-  /** How the conditions of a text are made by the parts `text_encoder` and `tokenizer`. */
+  /** How the conditions of a text are made by the parts `text_encoder` and `tokenizer`, and those of the same names with a number. */
   readonly text?: TextRecipe;
   /** Adapters among the weights, which are named as PEFT names them. */
   readonly lora?: Adapters;
   /** Folders beside the weights that hold the other parts of the pipeline. */
   readonly parts?: readonly string[];
 }
-/** How a pipeline makes conditions of a text. */
-export interface TextRecipe {
-  readonly kind: (typeof textKinds)[number];
-  /** Tokens of a text, with start, end and padding. */
-  readonly length: number;
-  /** Those that T5 takes, where another encoder stands beside it. */
-  readonly t5Length?: number;
-}
-export const textKinds = ['clip', 'clip-pair', 't5', 'sd3', 'flux'] as const;
-export const textSchema = z.object({ kind: z.enum(textKinds), length: z.int().min(2), t5Length: z.int().min(2).optional() });
+
+const tokens = z.int().min(2);
+/** How a pipeline makes conditions of a text. `length`: tokens of a text, with start, end and padding; beside T5, those of CLIP. */
+export const textSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.enum(['clip', 'clip-pair', 't5']), length: tokens }),
+  z.object({ kind: z.enum(['sd3', 'flux']), length: tokens, t5Length: tokens }),
+  // Zeros stand for T5: `t5Length` tokens of `width` features.
+  z.object({ kind: z.literal('sd3-clips'), length: tokens, t5Length: tokens, width: z.int().min(1) }),
+]);
+export type TextRecipe = Readonly<z.output<typeof textSchema>>;
 
 const FORMAT = 1;
 const count = z.int().min(0);

@@ -1,5 +1,5 @@
 /** @file Students as pipelines of diffusers: what is written is read again as the same student, with the scheduler that fits its levels. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -61,12 +61,30 @@ describe('the scheduler that fits', () => {
 });
 
 /** A teacher as if it had been distilled. */
-async function asStudent(name: string, own: Partial<ModelCard>): Promise<Model> {
-  const teacher = await loadModel(join(root!, 'pipelines', name));
+async function studentOf(path: string, own: Partial<ModelCard> = {}): Promise<Model> {
+  const teacher = await loadModel(path);
   return { ...teacher, card: { ...teacher.card, levels: [teacher.card.schedule.sigmaMax], method: 'dmd2', ...own } };
 }
+const asStudent = (name: string, own: Partial<ModelCard>): Promise<Model> => studentOf(join(root!, 'pipelines', name), own);
 const exported = async (model: Model, out: string, storage: 'float32' | 'float16' = 'float32') =>
   EXPORTERS.diffusers({ model, out, storage, check: true, snippets: true });
+
+const texts = goldenPath('diffusers/texts')!;
+const NO_T5 = { text_encoder_3: [null, null], tokenizer_3: [null, null] };
+test.each([
+  ['sd3', '', {}, 'from_pretrained(folder).to', 'guidance_scale=1.0, sigmas=[0.999'],
+  ['sd3', '', NO_T5, 'from_pretrained(folder, text_encoder_3=None, tokenizer_3=None).to', 'guidance_scale=1.0, sigmas=[0.999'],
+  ['flux', ':size=8', {}, 'from_pretrained(folder).to', 'guidance_scale=3.5, height=16, width=16, sigmas=[0.999'],
+] as const)('%s%s with %o: a flow at its own level, with all encoders', async (name, said, changes, ...lines) => {
+  const [from, out] = ['from', 'to'].map((side) => join(scratch, `${name}-${side}-${Object.keys(changes).length}`)) as [string, string];
+  cpSync(join(texts, name), from, { recursive: true });
+  const indexOf = (folder: string): object => JSON.parse(readFileSync(join(folder, 'model_index.json'), 'utf8')) as object;
+  writeFileSync(join(from, 'model_index.json'), JSON.stringify({ ...indexOf(from), ...changes }));
+  const { comparison, approximate } = await exported(await studentOf(`${from}${said}`), out);
+  expect([comparison!.maxDifference, approximate]).toEqual([0, false]);
+  expect(indexOf(out)).toEqual(indexOf(from));
+  for (const line of lines) expect(readFileSync(join(out, 'sample.py'), 'utf8')).toContain(line);
+});
 
 describe.skipIf(!root)('folders', () => {
   test.each([

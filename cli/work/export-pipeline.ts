@@ -11,6 +11,7 @@ import { declaredBy } from '../../models/foreign/diffusers/weights.ts';
 import { type Comparison, compareModels, requireStudent, type Storage } from './exporting.ts';
 import { copyParts } from './importing.ts';
 import { loadModel, type Model, type ModelCard } from './model.ts';
+import { encoderOf } from './texts.ts';
 
 /** By this file a folder is known as a pipeline. */
 export const PIPELINE_FILE = 'model_index.json';
@@ -23,8 +24,11 @@ interface Kind {
   readonly scaling: Scaling;
   /** Parts that are switched off. */
   readonly without: Readonly<Record<string, unknown>>;
+  /** The guidance that the pipeline is to be told; absent: 1, which is none. */
+  readonly guidance?: number;
 }
 const NONE = [null, null];
+const WITHOUT_PICTURES = { image_encoder: NONE, feature_extractor: NONE };
 
 /** Which pipeline a network and its texts belong to. Errors: networks that are not of diffusers, and those without a pipeline. */
 function kindOf({ card, weights, source }: Model): Kind {
@@ -35,17 +39,24 @@ function kindOf({ card, weights, source }: Model): Kind {
   const className = classNameOf(source, JSON.parse(String(card.networkOptions['config'])));
   const text = card.text?.kind;
   const unet = { part: 'unet', scaling: 'levels' } as const;
-  const none = { safety_checker: NONE, feature_extractor: NONE, image_encoder: NONE, requires_safety_checker: false };
+  const none = { safety_checker: NONE, ...WITHOUT_PICTURES, requires_safety_checker: false };
   const zeros = { force_zeros_for_empty_prompt: weights.get(nullName('text'))?.data.every((v) => v === 0) ?? true };
   if (className === 'UNet2DConditionModel' && text === 'clip') return { ...unet, pipeline: 'StableDiffusionPipeline', without: none };
   if (className === 'UNet2DConditionModel' && text === 'clip-pair')
-    return { ...unet, pipeline: 'StableDiffusionXLPipeline', without: { feature_extractor: NONE, image_encoder: NONE, ...zeros } };
+    return { ...unet, pipeline: 'StableDiffusionXLPipeline', without: { ...WITHOUT_PICTURES, ...zeros } };
   if (className === 'UNet2DModel') return { part: 'unet', scaling: 'none', pipeline: 'DDPMPipeline', without: {} };
   const transformer = { part: 'transformer', without: {} } as const;
   if (className === 'DiTTransformer2DModel') return { ...transformer, scaling: 'none', pipeline: 'DiTPipeline' };
   if (className === 'PixArtTransformer2DModel' && text === 't5')
     return { ...transformer, scaling: 'levels', pipeline: card.text!.length > 120 ? 'PixArtSigmaPipeline' : 'PixArtAlphaPipeline' };
-  if (text) throw new InputError(`export: pipelines of ${className} are not written; write it as onnx, folder or safetensors instead`);
+  const joint = { part: 'transformer', scaling: 'levels', without: WITHOUT_PICTURES } as const;
+  if (className === 'SD3Transformer2DModel' && text === 'sd3') return { ...joint, pipeline: 'StableDiffusion3Pipeline' };
+  if (className === 'SD3Transformer2DModel' && text === 'sd3-clips') {
+    const without = { ...WITHOUT_PICTURES, text_encoder_3: NONE, tokenizer_3: NONE };
+    return { ...joint, pipeline: 'StableDiffusion3Pipeline', without };
+  }
+  if (className === 'FluxTransformer2DModel' && text === 'flux')
+    return { ...joint, pipeline: 'FluxPipeline', guidance: weights.get(nullName('guidance'))?.data[0] ?? 1 };
   throw new InputError(`export: there is no pipeline for a ${className} without texts; write it as onnx, folder or safetensors instead`);
 }
 /** What keeps a student from being one network and one scheduler. */
@@ -115,7 +126,7 @@ async function indexOf({ card }: Model, out: string, { kind, scheduler }: Plan):
     if (part === 'vae') parts[part] = ['diffusers', (await configured(part, 'config.json', '_class_name')) ?? 'AutoencoderKL'];
     else if (part.startsWith('text_encoder'))
       parts[part] = ['transformers', (await configured(part, 'config.json', 'architectures')) ?? encoderClass(card, part)];
-    else parts[part] = ['transformers', (await configured(part, 'tokenizer_config.json', 'tokenizer_class')) ?? tokenizerClass(card)];
+    else parts[part] = ['transformers', (await configured(part, 'tokenizer_config.json', 'tokenizer_class')) ?? tokenizerClass(card, part)];
   }
   const config = JSON.parse(String(card.networkOptions['config'])) as Readonly<Record<string, unknown>>;
   return {
@@ -127,9 +138,14 @@ async function indexOf({ card }: Model, out: string, { kind, scheduler }: Plan):
     ...kind.without,
   };
 }
-const encoderClass = ({ text }: ModelCard, part: string): string =>
-  text?.kind === 't5' ? 'T5EncoderModel' : part === 'text_encoder_2' ? 'CLIPTextModelWithProjection' : 'CLIPTextModel';
-const tokenizerClass = ({ text }: ModelCard): string => (text?.kind === 't5' ? 'T5Tokenizer' : 'CLIPTokenizer');
+const isT5 = ({ text }: ModelCard, part: string): boolean =>
+  text !== undefined && encoderOf(text, part.replace(/^(text_encoder|tokenizer)/, '')) === 't5';
+function encoderClass(card: ModelCard, part: string): string {
+  if (isT5(card, part)) return 'T5EncoderModel';
+  const projected = card.text?.kind.startsWith('sd3') || (card.text?.kind === 'clip-pair' && part === 'text_encoder_2');
+  return projected ? 'CLIPTextModelWithProjection' : 'CLIPTextModel';
+}
+const tokenizerClass = (card: ModelCard, part: string): string => (isT5(card, part) ? 'T5Tokenizer' : 'CLIPTokenizer');
 
 /** Whether the scheduler's steps are near the student's only: times of a table instead of its levels, LCM's boundary instead of its own. */
 export function isApproximate(model: Model): boolean {
@@ -140,7 +156,8 @@ export function isApproximate(model: Model): boolean {
 /** Samples of the written folder by the scheduler's steps, beside those of the student from the same noise. */
 export async function comparePipeline(model: Model, out: string): Promise<Comparison> {
   const { scheduler } = planOf(model);
-  const { card, ...stored } = await loadModel(out);
+  const [, height, width] = model.card.sample.shape;
+  const { card, ...stored } = await loadModel(height === width ? `${out}:size=${height}` : out);
   const { levels, noise } = { noise: model.card.noise ?? 'fresh', levels: scheduler.levels };
   return compareModels(model, { ...stored, card: { ...card, levels, noise } });
 }
@@ -150,6 +167,8 @@ export function pipelineProgram(model: Model): string {
   const { kind, scheduler } = planOf(model);
   const [[word, values]] = Object.entries(scheduler.call) as [[string, readonly number[]]];
   const list = `[${values.join(', ')}]`;
+  // Parts that its pipeline needs but where it is told that there is none.
+  const none = Object.keys(kind.without).filter((name) => /^(text_encoder|tokenizer)_/.test(name));
   const head = `# Draws with the student in this folder: pip install torch diffusers transformers
 from pathlib import Path
 
@@ -157,14 +176,17 @@ import torch
 from diffusers import DiffusionPipeline
 ${kind.scaling === 'levels' ? '' : 'from PIL import Image\n'}
 folder = Path(__file__).parent
-pipe = DiffusionPipeline.from_pretrained(folder)
+pipe = DiffusionPipeline.from_pretrained(${['folder', ...none.map((name) => `${name}=None`)].join(', ')}).to(torch.float32)
 `;
   if (kind.scaling === 'levels')
-    return `${head}image = pipe("a prompt", guidance_scale=1.0, ${word}=${list}).images[0]
+    return `${head}image = pipe("a prompt", guidance_scale=${kind.guidance ?? '1.0'}, ${sidesOf(model.card)}${word}=${list}).images[0]
 image.save(folder / "sample.png")
 `;
   return head + loopProgram(kind, model.card, `${word}=${list}`, scheduler.config['_class_name'] === 'TCDScheduler');
 }
+
+/** The size of the picture, for networks of any size, whose pipelines have another one. */
+const sidesOf = ({ text, image }: ModelCard): string => (text?.kind === 'flux' && image ? `height=${image[1]}, width=${image[2]}, ` : '');
 
 /** The pipeline itself takes no list of times. */
 function loopProgram({ part }: Kind, { sample: { shape, classes }, image }: ModelCard, times: string, deterministic: boolean): string {

@@ -11,7 +11,7 @@ import type { ConditionTable } from '../../engine/train/conditions.ts';
 import { nullName } from '../../models/foreign/diffusers/family.ts';
 import type { ModelCard } from './card.ts';
 import type { Model } from './model.ts';
-import { openTextEncoder, type TextEncoder, type TextFeatures, textParts, tokensOf } from './texts.ts';
+import { limitOf, openTextEncoder, type TextEncoder, type TextFeatures, textParts } from './texts.ts';
 
 /** The lines of a file that are not empty. Errors: it cannot be read, or holds none. */
 export async function readPrompts(path: string): Promise<readonly string[]> {
@@ -59,7 +59,7 @@ export async function textTable(model: Model, texts: readonly string[], options:
   } finally {
     await opened.encoder?.close();
   }
-  return tableOf(texts, parts, { length: tokensOf(recipe), perPart: SHARD, ...(options.onNote ? { onNote: options.onNote } : {}) });
+  return tableOf(texts, parts, { limit: limitOf(recipe), perPart: SHARD, ...(options.onNote ? { onNote: options.onNote } : {}) });
 }
 
 /** The model with a text that guidance pushes away from, instead of the empty one. Errors as in `textTable`. */
@@ -71,8 +71,8 @@ export async function withNegative(model: Model, text: string, options: TextOpti
 }
 
 interface TableOptions extends Pick<TextOptions, 'onNote'> {
-  /** Tokens that a text may have. */
-  readonly length: number;
+  /** What a text may have at most, in words. */
+  readonly limit: string;
   /** Texts of each part but the last. */
   readonly perPart: number;
 }
@@ -80,13 +80,13 @@ interface TableOptions extends Pick<TextOptions, 'onNote'> {
 export function tableOf(
   texts: readonly string[],
   parts: readonly TextFeatures[],
-  { length, perPart, onNote }: TableOptions,
+  { limit, perPart, onNote }: TableOptions,
 ): ConditionTable {
   const long = parts.flatMap(({ tooLong }, i) => tooLong.map((j) => texts[i * perPart + j]!));
   const shown = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
   if (long.length > 0)
     onNote?.(
-      `${long.length === 1 ? 'a prompt is' : `${long.length} prompts are`} longer than the ${length} tokens of the text encoder and cut off there: ${shown(long[0]!)}`,
+      `${long.length === 1 ? 'a prompt is' : `${long.length} prompts are`} longer than the ${limit} and cut off there: ${shown(long[0]!)}`,
     );
   const { shapes } = parts[0]!;
   const sizes = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, shape.reduce((a, b) => a * b, 1)]));

@@ -17,7 +17,7 @@ import { openTokenizer } from '../../models/foreign/tokenizer.ts';
 import { type StudentFacts, studentFacts } from '../../student/facts.ts';
 import { studentFeeds } from '../../student/feeds.ts';
 import { FOLDER_FILE, isStudentFolder } from '../../student/folder.ts';
-import { type TextRecipe, textSchema } from './card.ts';
+import { textSchema } from './card.ts';
 import { type Storage, saveStudent, type WrittenFile, type WrittenFiles } from './exporting.ts';
 import { conditionFeeds } from './feeds.ts';
 import type { Generator, GeneratorOptions, SampleRequest } from './generator.ts';
@@ -26,7 +26,7 @@ import type { Model } from './model.ts';
 import { tableOf } from './prompts.ts';
 import type { Source } from './source.ts';
 import type { StudentFile } from './student-file.ts';
-import { encodeAll, textGraph, tokensOf, towerSuffixes } from './texts.ts';
+import { encodeAll, limitOf, textGraph, towerSuffixes } from './texts.ts';
 
 const FILES = { student: 'student.onnx', decoder: 'vae_decoder.onnx', textEncoder: 'text_encoder.onnx' } as const;
 
@@ -197,13 +197,13 @@ interface Opened {
   readonly compute: Compute;
 }
 async function encoded({ folder, manifest, compute }: Opened, texts: readonly string[], onNote: (text: string) => void) {
-  const recipe = manifest.text as TextRecipe;
+  const recipe = manifest.text!;
   const towers = [];
   for (const name of manifest.tokenizers ?? []) towers.push({ tokenizer: await openTokenizer(join(folder, name)) });
   const program = await openFile(join(folder, manifest.parts.textEncoder!), compute);
   try {
     const features = await encodeAll(program, { towers, recipe, shapes: manifest.conditions ?? {} }, texts);
-    return tableOf(texts, [features], { length: tokensOf(recipe), perPart: texts.length, onNote });
+    return tableOf(texts, [features], { limit: limitOf(recipe), perPart: texts.length, onNote });
   } finally {
     await program.close();
   }

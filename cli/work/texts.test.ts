@@ -1,103 +1,173 @@
-/** @file Texts of pipelines whose encoders are of several kinds: features beside diffusers' own, and the way from such a pipeline to a finished student. */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+/** @file Texts of Stable Diffusion 3 and FLUX against diffusers' own `encode_prompt` and pipelines, and what is refused of them. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
-import { decodeRaw } from '../../data/image.ts';
+import { afterAll, expect, test } from 'vitest';
 import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
 import { goldenPath } from '../../engine/testing/golden.ts';
-import { attempt } from '../testing/command.ts';
+import { expectClose } from '../../engine/testing/parity.ts';
+import { loadScheduler } from '../../models/foreign/diffusers/folder.ts';
+import { sampler } from '../../samplers/index.ts';
 import { loadModel } from './model.ts';
-import { openTextEncoder } from './texts.ts';
+import { textTable } from './prompts.ts';
+import { openTrajectories } from './trajectory.ts';
 
-const root = goldenPath('diffusers/mixed-texts')!;
+const root = goldenPath('diffusers/texts')!;
 const scratch = mkdtempSync(join(tmpdir(), 'texts-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-/** What the pipelines share, and under which names. */
-const SHARED = {
-  sd3: { tokenizer: ['tokenizer', 'tokenizer_2'], tokenizer_3: ['tokenizer_3'], text_encoder_3: ['text_encoder_3'], vae: ['vae'] },
-  flux: { tokenizer: ['tokenizer'], tokenizer_3: ['tokenizer_2'], text_encoder_3: ['text_encoder_2'], vae: ['vae'] },
-} as const;
-function pipeline(kind: keyof typeof SHARED, folder = join(scratch, kind)): string {
-  cpSync(join(root, kind), folder, { recursive: true });
-  for (const [part, names] of Object.entries(SHARED[kind]))
-    for (const name of names) cpSync(join(root, part), join(folder, name), { recursive: true });
-  return folder;
+type Name = 'sd3' | 'flux';
+/** FLUX's network takes samples of any size. */
+const SAID: Readonly<Record<Name, string>> = { sd3: '', flux: ':size=8' };
+interface Facts {
+  readonly prompts: readonly string[];
+  readonly tolerance: Readonly<Record<string, number>>;
+  readonly steps: number;
+  readonly guidance_scale?: number;
 }
-const PROMPTS = ['a photo of a cat', 'a red hat, blue eyes, '.repeat(40), ''];
-/** Every so manieth token is stored. */
-const STRIDE = 11;
-/** A FLUX does not say how large its samples are. */
-const SIZE = { sd3: '', flux: ':size=8' } as const;
+async function golden(name: Name) {
+  const { tensors } = await readSafetensors(join(root, name, 'golden.safetensors'));
+  return {
+    facts: JSON.parse(readFileSync(join(root, name, 'golden.json'), 'utf8')) as Facts,
+    shape: (of: string): readonly number[] => tensors.get(of)!.shape,
+    values: (of: string): Float32Array => toFloat32(tensors.get(of)!),
+  };
+}
+type Json = Record<string, unknown>;
+/** A copy of a pipeline with something changed. */
+function changed(name: Name, as: string, change: (folder: string) => void): string {
+  const folder = join(scratch, as);
+  cpSync(join(root, name), folder, { recursive: true });
+  change(folder);
+  return `${folder}${SAID[name]}`;
+}
+const edit = (path: string, own: Json): void =>
+  writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, 'utf8')) as Json), ...own }));
 
-describe.each([
-  ['sd3', { kind: 'sd3', length: 77, t5Length: 256 }, 77 + 256],
-  ['flux', { kind: 'flux', length: 77, t5Length: 512 }, 512],
-] as const)('%s', (kind, recipe, tokens) => {
-  const folder = pipeline(kind);
-  const spec = `${folder}${SIZE[kind]}`;
-
-  test('features are those of its pipeline', async () => {
-    const model = await loadModel(spec);
-    expect(model.card.text).toEqual(recipe);
-    expect(model.card.sample.conditions).toEqual({ text: [tokens, 16], pooled: [8] });
-    const encoder = await openTextEncoder(folder, model.card.text!);
-    const { values, tooLong } = await encoder.encode(PROMPTS).finally(() => encoder.close());
-    const { tensors } = await readSafetensors(join(root, `${kind}.safetensors`));
-    const stored = toFloat32(tensors.get('text')!);
-    const kept = values['text']!.filter((_, i) => (Math.floor(i / 16) % tokens) % STRIDE === 0);
-    expect(kept.length).toBe(stored.length);
-    const worst = (a: Float32Array, b: Float32Array): number => a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i]!)), 0);
-    expect(worst(kept, stored)).toBeLessThan(1e-4);
-    expect(worst(values['pooled']!, toFloat32(tensors.get('pooled')!))).toBeLessThan(1e-5);
-    // CLIP reads 77 tokens of the second one; T5 reads as many as it may, and that is too few as well.
-    expect(tooLong).toEqual([1]);
+test.each([
+  ['sd3', { kind: 'sd3', length: 77, t5Length: 256 }, '77 tokens of CLIP or the 256 of T5'],
+  ['flux', { kind: 'flux', length: 77, t5Length: 512 }, '77 tokens of CLIP or the 512 of T5'],
+] as const)('%s: conditions of short, empty and long prompts are those of encode_prompt', async (name, recipe, limit) => {
+  const { facts, shape, values } = await golden(name);
+  const model = await loadModel(`${join(root, name)}${SAID[name]}`);
+  expect(model.card.text).toEqual(recipe);
+  const notes: string[] = [];
+  const table = await textTable(model, facts.prompts, { threads: 1, onNote: (note) => notes.push(note) });
+  expect(notes).toEqual([expect.stringContaining(`a prompt is longer than the ${limit} and cut off there: "a red hat`)]);
+  for (const of of ['text', 'pooled']) {
+    expect(model.card.sample.conditions![of]).toEqual(shape(of).slice(1));
+    const size = values(of).length / facts.prompts.length;
+    for (const [i, prompt] of facts.prompts.entries())
+      expectClose(
+        `${of} of ${JSON.stringify(prompt.slice(0, 9))}`,
+        table.row(of, i),
+        values(of).subarray(i * size, (i + 1) * size),
+        facts.tolerance[of]!,
+      );
     // The null condition is the empty text.
-    expect(worst(model.weights.get('null.pooled')!.data, values['pooled']!.subarray(16))).toBe(0);
-    expect(model.weights.get('null.guidance')?.data).toEqual(kind === 'flux' ? Float32Array.of(3.5) : undefined);
-  });
+    const empty = table.row(of, facts.prompts.indexOf(''));
+    expectClose(`null ${of}`, model.weights.get(`null.${of}`)!.data, empty, facts.tolerance[of]!);
+  }
+});
 
-  test('is distilled by prompts, drawn from and exported', { timeout: 60_000 }, async () => {
-    const at = (name: string): string => join(scratch, `${kind}-${name}`);
-    writeFileSync(at('prompts.txt'), 'a photo of a cat\na red hat\n');
-    const done = async (...words: readonly string[]): Promise<void> => {
-      const { code, stderr } = await attempt(...words);
-      expect(code, stderr).toBe(0);
-    };
-    const run = [
-      '--steps',
-      '2',
-      '--batch',
-      '2',
-      '--teacher-samples',
-      '4',
-      '--teacher-sample-steps',
-      '2',
-      '--sample-every',
-      '0',
-      '--threads',
-      '1',
-      '--beside',
-      '1',
-    ];
-    await done('distill', 'dmd2', '--teacher', spec, '--prompts', at('prompts.txt'), ...run, '--out', at('run'));
-    await done('sample', at('run'), '--prompt', 'a red hat', '--n', '2', '--out', at('a.png'));
-    await done('export', at('run'), '--format', 'folder', '--out', at('folder'));
-    await done('sample', at('folder'), '--prompt', 'a red hat', '--n', '2', '--out', at('b.png'));
-    const [a, b] = [(await decodeRaw(at('a.png'), 3)).data, (await decodeRaw(at('b.png'), 3)).data];
-    expect(a.reduce((most, level, i) => Math.max(most, Math.abs(level - b[i]!)), 0)).toBeLessThanOrEqual(1);
-    expect(await attempt('export', at('run'), '--format', 'diffusers', '--out', at('pipeline'))).toMatchObject({
-      code: 2,
-      stderr: expect.stringMatching(
-        /^error: export: pipelines of \w+Transformer2DModel are not written; write it as onnx, folder or safetensors instead\n$/,
-      ),
-    });
+test('Stable Diffusion 3 without T5 has zeros there', async () => {
+  const { facts, values } = await golden('sd3');
+  const none = { text_encoder_3: [null, null], tokenizer_3: [null, null] };
+  const folder = changed('sd3', 'without', (f) => {
+    for (const part of Object.keys(none)) rmSync(join(f, part), { recursive: true });
+    edit(join(f, 'model_index.json'), none);
   });
+  const model = await loadModel(folder);
+  expect(model.card.text).toEqual({ kind: 'sd3-clips', length: 77, t5Length: 256, width: 12 });
+  expect(model.card.parts).toEqual(['vae', 'text_encoder', 'tokenizer', 'text_encoder_2', 'tokenizer_2']);
+  const table = await textTable(model, facts.prompts.slice(0, 1), { threads: 1 });
+  const text = table.row('text', 0);
+  // diffusers 0.42.1 gives the same first 77 tokens with and without, and zeros behind them without.
+  expectClose('CLIP', text.subarray(0, 77 * 12), values('text').subarray(0, 77 * 12), facts.tolerance['text']!);
+  expect(text.length).toBe((77 + 256) * 12);
+  expect(text.subarray(77 * 12).every((v) => v === 0)).toBe(true);
+  expectClose('pooled', table.row('pooled', 0), values('pooled').subarray(0, 12), facts.tolerance['pooled']!);
+});
 
-  test('a part that is missing is named', async () => {
-    const broken = pipeline(kind, join(scratch, `${kind}-broken`));
-    rmSync(join(broken, 'text_encoder_2'), { recursive: true });
-    await expect(loadModel(`${broken}${SIZE[kind]}`)).rejects.toThrow(/text_encoder_2/);
+/** Tokens of 8x8 latents in pairs, and the lowest time of FLUX's list, 1/n. */
+const FLUX_STEPS = { tokens: 16, low: 1 / 3 };
+test.each([['sd3'], ['flux']] as const)('%s draws from prompts what its pipeline draws', async (name) => {
+  const { facts, values } = await golden(name);
+  const model = await loadModel(`${join(root, name)}${SAID[name]}`);
+  const schedule = await loadScheduler(join(root, name, 'scheduler'));
+  const steps = schedule.steps(facts.steps, name === 'flux' ? FLUX_STEPS : {});
+  const walk = openTrajectories(model, sampler('euler', {}), { guidance: facts.guidance_scale ?? 1, threads: 1 });
+  const { x } = await walk.walk({
+    levels: steps.levels,
+    end: steps.ends.at(-1)!,
+    start: values('start').map((v) => v / schedule.scale(steps.levels[0]!)),
+    labels: null,
+    conditions: await textTable(model, facts.prompts.slice(0, 2), { threads: 1 }),
+    seed: 0,
+    first: 0,
+    count: 2,
   });
+  await walk.close();
+  expectClose('latents', x, values('latents'), 1e-4);
+});
+
+test('FLUX is told the guidance of its pipeline, where its network has an input for it', async () => {
+  const { weights, card } = await loadModel(`${join(root, 'flux')}:size=8`);
+  expect(weights.get('null.guidance')).toEqual({ shape: [1], data: Float32Array.of(3.5) });
+  expect(JSON.parse(String(card.networkOptions['nulls']))).toEqual({ text: [512, 8], pooled: [6], guidance: [] });
+});
+
+test.each([
+  [
+    'sd3',
+    'no-tokenizer',
+    (f: string) => rmSync(join(f, 'tokenizer_3'), { recursive: true }),
+    /no-tokenizer: there is no tokenizer_3, which the pipeline StableDiffusion3Pipeline needs for its texts$/,
+  ],
+  [
+    'flux',
+    'no-encoder',
+    (f: string) => rmSync(join(f, 'text_encoder_2'), { recursive: true }),
+    /no-encoder: there is no text_encoder_2, which the pipeline FluxPipeline needs for its texts$/,
+  ],
+  [
+    'sd3',
+    'other-kind',
+    (f: string) => cpSync(join(f, 'text_encoder_2'), join(f, 'text_encoder_3'), { recursive: true }),
+    /text_encoder_3: is a CLIP; its pipeline has a T5 there$/,
+  ],
+  [
+    'sd3',
+    'narrow',
+    (f: string) => {
+      rmSync(join(f, 'text_encoder_3'), { recursive: true });
+      cpSync(join(root, 'flux/text_encoder_2'), join(f, 'text_encoder_3'), { recursive: true });
+    },
+    /^texts: the two CLIPs give 10 features a token, more than T5's 8$/,
+  ],
+  [
+    'flux',
+    'wide',
+    (f: string) => {
+      rmSync(join(f, 'text_encoder_2'), { recursive: true });
+      cpSync(join(root, 'sd3/text_encoder_3'), join(f, 'text_encoder_2'), { recursive: true });
+    },
+    /wide: the text encoder gives 12 features, FluxTransformer2DModel takes 8$/,
+  ],
+  [
+    'flux',
+    'pooled',
+    (f: string) => cpSync(join(root, 'sd3/text_encoder'), join(f, 'text_encoder'), { recursive: true }),
+    /pooled: the pooled text has 5 features, FluxTransformer2DModel takes 6$/,
+  ],
+  [
+    'flux',
+    'other-pipeline',
+    (f: string) => edit(join(f, 'model_index.json'), { _class_name: 'FluxInpaintPipeline' }),
+    /texts of a FluxInpaintPipeline are not supported yet \(FluxTransformer2DModel with CLIPTextModel\); those of Stable Diffusion 1, 2, XL and 3, of FLUX and of PixArt are$/,
+  ],
+] as const)('%s, %s: refused in one line', async (name, as, change, message) => {
+  await expect(loadModel(changed(name, as, change))).rejects.toThrow(
+    expect.objectContaining({ name: 'InputError', message: expect.stringMatching(message) }),
+  );
 });
