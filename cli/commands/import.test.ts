@@ -262,7 +262,7 @@ describe.skipIf(!root)('a pipeline', () => {
     ],
     [
       ['distill', 'dmd2', '--teacher', 'pipelines/stable-diffusion'],
-      /^error: prompts: .*stable-diffusion is conditioned on texts; give a file with a prompt a line \(--prompts prompts\.txt\)\n$/,
+      /^error: prompts: .*stable-diffusion is conditioned on texts; give a file with a prompt a line \(--prompts prompts\.txt\), or images with captions \(a \.txt file beside each\)\n$/,
     ],
     [['distill', 'dmd2', '--teacher', 'pipelines/ddpm', '--prompts', 'P'], /^error: prompts: .*ddpm takes no texts; leave prompts out\n$/],
     [

@@ -7,6 +7,7 @@ import { readSafetensors, toFloat32 } from '../../engine/io/safetensors.ts';
 import { goldenPath } from '../../engine/testing/golden.ts';
 import { expectClose } from '../../engine/testing/parity.ts';
 import { loadScheduler } from '../../models/foreign/diffusers/folder.ts';
+import { readTextEncoder } from '../../models/foreign/text-encoder.ts';
 import { sampler } from '../../samplers/index.ts';
 import { loadModel } from './model.ts';
 import { textTable } from './prompts.ts';
@@ -115,6 +116,14 @@ test('FLUX is told the guidance of its pipeline, where its network has an input 
   const { weights, card } = await loadModel(`${join(root, 'flux')}:size=8`);
   expect(weights.get('null.guidance')).toEqual({ shape: [1], data: Float32Array.of(3.5) });
   expect(JSON.parse(String(card.networkOptions['nulls']))).toEqual({ text: [512, 8], pooled: [6], guidance: [] });
+});
+
+test('encoders that are too large for a program are refused before they are read', async () => {
+  const folder = join(root, 'sd3', 'text_encoder_3');
+  await expect(readTextEncoder(folder, 1000)).rejects.toThrow(
+    /text_encoder_3: has \S+ GB of weights in float32, where a program has room for \S+ GB more$/,
+  );
+  expect((await readTextEncoder(folder, 1e6)).kind).toBe('t5');
 });
 
 test.each([

@@ -109,14 +109,18 @@ export interface TextGraph {
   /** Inputs int64 [N, length]: `ids0`, `mask0`, … */
   readonly outputs: Condition;
 }
-/** The graph of a recipe's encoders. Errors: InputError as `readTextEncoder` and `openTokenizer`, and encoders of another kind. */
+/** What ONNX Runtime takes as one program, in which the weights of a recipe's encoders are constants. */
+const PROGRAM_BYTES = 2 ** 31 - 2 ** 24;
+/** The graph of a recipe's encoders. Errors: InputError as `readTextEncoder` and `openTokenizer`, and encoders of another kind or too large. */
 export async function textGraph(folder: string, asked: TextRecipe): Promise<TextGraph> {
   const recipe = recipeFor(asked);
   const towers: Tower[] = [];
+  let room = PROGRAM_BYTES;
   for (const [suffix, kind] of Object.entries(recipe.towers)) {
     const [tokenizer, path] = [await openTokenizer(join(folder, `tokenizer${suffix}`)), join(folder, `text_encoder${suffix}`)];
-    const encoder = await readTextEncoder(path);
+    const encoder = await readTextEncoder(path, room);
     if (encoder.kind !== kind) throw new InputError(`${path}: is a ${NAMES[encoder.kind]}; its pipeline has a ${NAMES[kind]} there`);
+    room -= [...encoder.weights.values()].reduce((sum, { data }) => sum + 4 * data.length, 0);
     towers.push({ tokenizer, encoder });
   }
   const lengths = tokenLengths(asked);

@@ -56,8 +56,16 @@ const ENCODERS: Readonly<Record<string, typeof clipEncoder>> = {
   umt5: t5TextEncoder,
 };
 
-/** @throws InputError where files are missing or malformed, or where the network is none of these */
-export async function readTextEncoder(folder: string): Promise<TextEncoderFolder> {
+/** Bytes of the weights in float32, by their headers. */
+const bytesOf = (file: SafetensorsFile, keep: (name: string) => boolean): number =>
+  file.names.filter(keep).reduce((sum, name) => sum + 4 * file.info(name).shape.reduce((n, size) => n * size, 1), 0);
+const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);
+
+/**
+ * @param room bytes that the weights may take
+ * @throws InputError where files are missing or malformed, where the network is none of these, or where it is larger
+ */
+export async function readTextEncoder(folder: string, room = Number.POSITIVE_INFINITY): Promise<TextEncoderFolder> {
   const where = `${folder}/config.json`;
   const json = await readJson(where);
   const type = record(where, json)['model_type'];
@@ -66,6 +74,11 @@ export async function readTextEncoder(folder: string): Promise<TextEncoderFolder
   const file: SafetensorsFile = await openFolderWeights(folder);
   try {
     const { keep, ...rest } = describe(where, json, file.names);
+    const bytes = bytesOf(file, keep);
+    if (bytes > room)
+      throw new InputError(
+        `${folder}: has ${gigabytes(bytes)} GB of weights in float32, where a program has room for ${gigabytes(room)} GB more`,
+      );
     return { ...rest, weights: await readWeightsOf(file, keep) };
   } finally {
     await file.close();
