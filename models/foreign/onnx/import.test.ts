@@ -222,6 +222,77 @@ describe('free sizes', () => {
       1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5, 10.5, 11.5, 12.5,
     ]);
   });
+  const size = [node('Shape', ['x'], ['n'], { end: 1 })];
+  test('whole batches are repeated and cut apart again', () => {
+    const twice: Graph = {
+      node: [
+        ...size,
+        node('Tile', ['x', 'times'], ['xx']), // [2N, 3]
+        node('Split', ['xx'], ['a', 'b'], { axis: 0 }),
+        node('Slice', ['xx', 'n', 'far', 'first'], ['c']),
+        node('Sub', ['a', 'two'], ['d']),
+        node('Mul', ['d', 'b'], ['e']),
+        node('Add', ['e', 'c'], ['y']),
+      ],
+      initializer: [
+        tensorOf('times', ints([2, 1])),
+        tensorOf('far', ints([Number.MAX_SAFE_INTEGER])),
+        tensorOf('first', ints([0])),
+        tensorOf('two', floats([2], [])),
+      ],
+      input: [x],
+    };
+    const file = importOnnxBytes(model(twice));
+    expect(file.outputs[0]!.shape).toEqual(['N', 3]);
+    const values = [1, 2, 3, 4, 5, 6];
+    expect(run(file, { x: values })).toEqual(values.map((v) => (v - 2) * v + v));
+    const half: Graph = { ...twice, initializer: [tensorOf('times', ints([3, 1])), ...twice.initializer!.slice(1)] };
+    expect(refusal(model(half))).toBe(
+      'net.onnx: node "split_1" (Split, opset 17): cuts along the batch elsewhere than between whole batches, which is not supported',
+    );
+  });
+  test('one token is repeated for every sample', () => {
+    const token: Graph = {
+      node: [
+        ...size,
+        node('Concat', ['n', 'ones'], ['times'], { axis: 0 }),
+        node('Tile', ['token', 'times'], ['t']),
+        node('Concat', ['t', 'x'], ['y'], { axis: 1 }),
+      ],
+      initializer: [tensorOf('ones', ints([1, 1])), tensorOf('token', floats([7, 8], [1, 1, 2]))],
+      input: [port('x', ['batch', 1, 2])],
+    };
+    expect(run(importOnnxBytes(model(token)), { x: [1, 2, 3, 4] })).toEqual([7, 8, 1, 2, 7, 8, 3, 4]);
+  });
+  test('values are placed within each sample by its number', () => {
+    // As PyTorch exports y[:, [0, 2]] = u.
+    const placed: Graph = {
+      node: [
+        ...size,
+        node('Squeeze', ['n'], ['limit']),
+        node('Range', ['zero', 'limit', 'one'], ['rows']),
+        node('Reshape', ['rows', 'column'], ['r']), // [N, 1]
+        node('Add', ['r', 'none'], ['sum']),
+        node('Shape', ['sum'], ['pairs']),
+        node('Expand', ['r', 'pairs'], ['er']),
+        node('Expand', ['places', 'pairs'], ['ep']),
+        node('Unsqueeze', ['er', 'last'], ['ur']),
+        node('Unsqueeze', ['ep', 'last'], ['up']),
+        node('Concat', ['ur', 'up'], ['index'], { axis: -1 }),
+        node('ScatterND', ['x', 'index', 'u'], ['y']),
+      ],
+      initializer: [
+        tensorOf('zero', ints([0], [])),
+        tensorOf('one', ints([1], [])),
+        tensorOf('column', ints([-1, 1])),
+        tensorOf('none', ints([0, 0])),
+        tensorOf('places', ints([0, 2])),
+        tensorOf('last', ints([-1])),
+      ],
+      input: [x, port('u', ['batch', 2])],
+    };
+    expect(run(importOnnxBytes(model(placed)), { x: [1, 2, 3, 4, 5, 6], u: [-1, -2, -3, -4] })).toEqual([-1, 2, -2, -3, 5, -4]);
+  });
   test('the batch size as a value, and picking across the batch, are refused', () => {
     const value: Graph = {
       node: [node('Shape', ['x'], ['s'], { end: 1 }), node('Cast', ['s'], ['n'], { to: 1 }), node('Div', ['x', 'n'], ['y'])],

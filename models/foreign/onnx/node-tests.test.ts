@@ -22,7 +22,6 @@ const REASONS: readonly (readonly [name: RegExp, reason: RegExp | string])[] = [
   [/BFLOAT16/, 'the tests store bfloat16 as whole numbers'],
   [/window.*expanded/, /limit \(input 1, float32\[\]\) is not known/],
   [/dropout_default_mask|maxpool_with_argmax/, /needs "z", which nothing before it gives, or which is not supported/],
-  [/einsum_batch_diagonal/, /names an axis twice/],
   [/identity_(opt|sequence)/, /is no tensor/],
   [/if_(opt|seq)/, /sequences are not supported/],
   [/maxpool_2d_uint8/, /takes floats only/],

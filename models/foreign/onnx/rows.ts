@@ -9,7 +9,7 @@ import { gather } from '../../../engine/graph/ops/select.ts';
 import { type Dim, isSymbolic, multipleOf, type Shape, type Tensor, topological } from '../../../engine/graph/tensor.ts';
 import { computed } from './fold.ts';
 import { constantValues, type NodeView, type Session } from './node.ts';
-import { gatherTuples } from './operators/indexing.ts';
+import { gatherTuples, scatterTuples } from './operators/indexing.ts';
 
 /** A tensor that is factor · (number of the sample along `axis`) + rest. */
 export interface Rows {
@@ -94,7 +94,7 @@ export function follow(session: Session, type: string, n: NodeView, given: reado
   if (next) numbers.set(y, { ...next, rest: computed(next.rest) });
 }
 
-/** What picks by numbers of samples, as picking within samples; undefined where it does not. */
+/** What picks or places by numbers of samples, within samples instead; undefined where nothing does. */
 export function pickedByRows(session: Session, type: string, n: NodeView, given: readonly (Tensor | undefined)[]): Tensor | undefined {
   const index = given[1];
   if (!index) return undefined;
@@ -103,6 +103,7 @@ export function pickedByRows(session: Session, type: string, n: NodeView, given:
   const rest = session.rows.tuples.get(index);
   if (type === 'GatherND' && rest && n.attr.int('batch_dims', 0) === 0)
     return gatherTuples(n, n.x(0), concat(rest, index.shape.length - 1), 1);
+  if (type === 'ScatterND' && rest) return scatterTuples(n, n.x(0), concat(rest, index.shape.length - 1), n.x(2));
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 /** @file Einstein sums as transpositions, products of matrices and sums. */
 import { mul } from '../../../../engine/graph/ops/elementwise.ts';
+import { constant } from '../../../../engine/graph/ops/leaf.ts';
 import { matmul } from '../../../../engine/graph/ops/linalg.ts';
 import { reshape, transpose } from '../../../../engine/graph/ops/movement.ts';
 import { reduceSum } from '../../../../engine/graph/ops/reduce.ts';
@@ -21,8 +22,6 @@ function axesOf(term: string, rank: number, fail: Fail): readonly string[] {
     fail(`the term ${JSON.stringify(term)} of its equation is malformed`);
   if (hidden < 0 || (after === undefined && hidden > 0))
     fail(`the term ${JSON.stringify(term)} of its equation does not name ${rank} axes`);
-  if (new Set(letters).size < letters.length)
-    fail(`the term ${JSON.stringify(term)} of its equation names an axis twice, which is not supported`);
   const rest = Array.from({ length: hidden }, (_, i) => `.${hidden - i}`);
   return after === undefined ? letters : [...before, ...rest, ...after];
 }
@@ -48,6 +47,21 @@ function summed({ axes, x }: Named, needed: ReadonlySet<string>): Named {
   return { axes: axes.filter(keep), x: reshape(reduceSum(x, gone), x.shape.filter(keep)) };
 }
 
+/** One axis for every name: of two axes of one name the diagonal. */
+function diagonal({ axes, x }: Named, fail: Fail): Named {
+  const second = axes.findIndex((a, i) => axes.indexOf(a) < i);
+  if (second < 0) return { axes, x };
+  const first = axes.indexOf(axes[second]!);
+  const [size, other] = [x.shape[first]!, x.shape[second]!];
+  if (typeof size !== 'number' || size !== other) return fail(`its equation takes the diagonal of axes of sizes ${size} and ${other}`);
+  const ones = constant(
+    Float64Array.from({ length: size * size }, (_, i) => Number(i % (size + 1) === 0)),
+    x.shape.map((_, i) => (i === first || i === second ? size : 1)),
+  );
+  const kept = <T>(list: readonly T[]): readonly T[] => list.toSpliced(second, 1);
+  return diagonal({ axes: kept(axes), x: reshape(reduceSum(mul(x, ones), [second]), kept(x.shape)) }, fail);
+}
+
 /** The product of two operands, summed over what only they need. */
 function pair(a: Named, b: Named, later: ReadonlySet<string>): Named {
   const [left, right] = [summed(a, new Set([...later, ...b.axes])), summed(b, new Set([...later, ...a.axes]))];
@@ -71,13 +85,13 @@ function pair(a: Named, b: Named, later: ReadonlySet<string>): Named {
   return { axes: order, x: reshape(y, sizes) };
 }
 
-/** Errors: an equation that does not fit the operands, or that names an axis of one operand twice. */
+/** Errors: an equation that does not fit the operands. */
 export function einsum(equation: string, xs: readonly Tensor[], fail: Fail): Tensor {
   const [inputs, output] = equation.replaceAll(/\s/g, '').split('->') as [string, string?];
   const terms = inputs.split(',');
   if (terms.length !== xs.length || xs.length === 0)
     fail(`its equation ${JSON.stringify(equation)} has ${terms.length} terms for ${xs.length} inputs`);
-  const named = xs.map((x, i): Named => ({ axes: axesOf(terms[i]!, x.shape.length, fail), x }));
+  const named = xs.map((x, i): Named => diagonal({ axes: axesOf(terms[i]!, x.shape.length, fail), x }, fail));
   const all = named.flatMap((t) => t.axes);
   const hidden = [...new Set(all.filter((a) => a.startsWith('.')))].sort((a, b) => Number(b.slice(1)) - Number(a.slice(1)));
   const implicit = [...hidden, ...[...new Set(all)].filter((a) => !a.startsWith('.') && all.indexOf(a) === all.lastIndexOf(a)).sort()];

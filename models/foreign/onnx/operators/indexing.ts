@@ -6,6 +6,7 @@ import { gather, gatherElements, scatterAddElements } from '../../../../engine/g
 import { axisOf, type Dim, elements, fixed, isSymbolic, type Shape, type Tensor } from '../../../../engine/graph/tensor.ts';
 import { computed } from '../fold.ts';
 import { constantValues, type NodeView, type Operators } from '../node.ts';
+import { product } from './movement.ts';
 import { indexVector } from './padding.ts';
 
 /** Ops that only move what they are given. */
@@ -66,7 +67,10 @@ const gatheredTuples = (n: NodeView): Tensor => gatherTuples(n, n.x(0), n.x(1), 
 export function gatherTuples(n: NodeView, x: Tensor, index: Tensor, batch: number): Tensor {
   const depth = fixed('GatherND', index.shape.at(-1));
   if (batch + depth > x.shape.length) n.fail(`its index tuples have ${depth} values for [${x.shape.join(',')}]`);
-  if (batch > 1) n.fail('has more than one batch axis, which is not supported');
+  if (batch > 1) {
+    const joined = (t: Tensor): Tensor => reshape(t, [product(t.shape.slice(0, batch)), ...t.shape.slice(batch)]);
+    return reshape(gatherTuples(n, joined(x), joined(index), 1), [...index.shape.slice(0, -1), ...x.shape.slice(batch + depth)]);
+  }
   const sizes = x.shape.slice(batch, batch + depth);
   const rest = x.shape.slice(batch + depth);
   const places = flatPlaces(n, index, sizes);
@@ -109,12 +113,30 @@ function scatteredElements(n: NodeView): Tensor {
   }
   const same = index.shape.every((d, i) => i === axis || d === data.shape[i]);
   if (!same) return n.fail('its index is not constant and smaller than the data, which is not supported');
+  return scattered(n, data, front, updates, axis);
+}
+/** By an index that is not known now. Of several updates for one place the mean counts. */
+function scattered(n: NodeView, data: Tensor, index: Tensor, updates: Tensor, axis: number): Tensor {
+  const mode = n.attr.string('reduction', 'none');
+  if (mode !== 'none' && mode !== 'add') return n.fail(`its reduction is ${mode}; none and add are supported`);
   const size = fixed('axis', data.shape[axis]);
-  const sum = scatterAddElements(updates, front, axis, size);
-  if (n.attr.string('reduction', 'none') === 'add') return add(data, sum);
-  const hits = scatterAddElements(add(mul(cast(front, 'float32'), 0), 1), front, axis, size);
+  const sum = scatterAddElements(updates, index, axis, size);
+  if (mode === 'add') return add(data, sum);
+  const hits = scatterAddElements(add(mul(cast(index, 'float32'), 0), 1), index, axis, size);
   const hit = greater(hits, 0);
   return where(hit, div(sum, where(hit, hits, 1)), data);
+}
+/** Updates of each sample at index tuples [N, …, depth], which come after the first axis. */
+export function scatterTuples(n: NodeView, data: Tensor, index: Tensor, updates: Tensor): Tensor {
+  const depth = fixed('ScatterND', index.shape.at(-1));
+  if (depth + 1 > data.shape.length) n.fail(`its index tuples have ${depth + 1} values for [${data.shape.join(',')}]`);
+  const sizes = data.shape.slice(1, 1 + depth);
+  const width = count(data.shape.slice(1 + depth));
+  const places = flatPlaces(n, index, sizes);
+  const each = count(places.shape.slice(1));
+  const rows = (t: Tensor, length: number, across: number): Tensor => reshape(t, [data.shape[0]!, length, across]);
+  const chosen = expand(rows(places, each, 1), [data.shape[0]!, each, width]);
+  return reshape(scattered(n, rows(data, count(sizes), width), chosen, rows(updates, each, width), 1), data.shape);
 }
 function scatteredTuples(n: NodeView): Tensor {
   const [data, index, updates] = [n.x(0), n.x(1), n.x(2)];
@@ -157,13 +179,18 @@ function oneHot(n: NodeView): Tensor {
 export const indexing: Operators = {
   Gather: { build: gathered, gradient: 'yes', sizes: true, limits: 'not along the batch; what is fed as an index must not be negative' },
   GatherElements: { build: gatheredElements, gradient: 'yes', limits: 'as Gather' },
-  GatherND: { build: gatheredTuples, gradient: 'yes', limits: 'at most one batch axis; not along a batch of free size' },
+  GatherND: { build: gatheredTuples, gradient: 'yes', limits: 'not along a batch of free size' },
   ScatterElements: {
     build: scatteredElements,
     gradient: 'yes',
     sizes: true,
     limits: 'reduction none or add; an index that is not constant must be as large as the data',
   },
-  ScatterND: { build: scatteredTuples, gradient: 'yes', sizes: true, limits: 'constant indices; reduction none or add' },
+  ScatterND: {
+    build: scatteredTuples,
+    gradient: 'yes',
+    sizes: true,
+    limits: 'constant indices, or behind the number of each sample; reduction none or add',
+  },
   OneHot: { build: oneHot, gradient: 'none' },
 };

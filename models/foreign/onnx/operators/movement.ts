@@ -33,7 +33,7 @@ function reshaped(n: NodeView): Tensor {
   return M.reshape(x, copied);
 }
 
-const product = (shape: Shape): Dim => {
+export const product = (shape: Shape): Dim => {
   const count = elements(shape);
   return isSymbolic(count) ? symbolic(multipleOf(count)) : count;
 };
@@ -82,15 +82,28 @@ function expanded(n: NodeView): Tensor {
   return broadcastTo(n, n.x(0), shape as Shape);
 }
 
+/** Of an axis that holds several batches one after the other, those from `from` up to `to`. */
+function batches(x: Tensor, axis: number, from: number, to: number): Tensor {
+  const dim = x.shape[axis]!;
+  const held = isSymbolic(dim) ? multipleOf(dim) : 1;
+  if (from === 0 && to === held) return x;
+  const apart = M.reshape(x, x.shape.toSpliced(axis, 1, held, 'N')); // […, held, N, …]
+  return M.reshape(M.slice(apart, axis, from, to), x.shape.with(axis, symbolic(to - from)));
+}
+
 /** A bound as a place in 0…size. */
 const within = (bound: number, size: number, lowest: number, highest: number): number =>
   Math.min(Math.max(bound < 0 ? bound + size : bound, lowest), highest);
 function sliceAxis(n: NodeView, x: Tensor, axis: number, [start, end, step]: readonly [number, number, number]): Tensor {
   const dim = x.shape[axis]!;
-  // Up to the batch size, or beyond: all of it.
   if (isSymbolic(dim)) {
-    if (start === 0 && step === 1 && end >= encodeSize(dim)) return x;
-    return n.fail('cuts along the batch, which is not supported');
+    const [from, to] = [start, end].map((bound) => within(bound, encodeSize(dim), 0, encodeSize(dim)) / encodeSize('N')) as [
+      number,
+      number,
+    ];
+    if (step !== 1 || !Number.isInteger(from) || !Number.isInteger(to) || to <= from)
+      return n.fail('cuts along the batch elsewhere than between whole batches, which is not supported');
+    return batches(x, axis, from, to);
   }
   if (step === 0 || !Number.isInteger(step)) n.fail(`its step is ${step}`);
   if (step > 0) {
@@ -114,10 +127,23 @@ function sliced(n: NodeView): Tensor {
   return axes.reduce((t, axis, i) => sliceAxis(n, t, axisOf('axes', axis, x.shape.length), [starts[i]!, ends[i]!, steps[i]!]), x);
 }
 
+/** Whole batches of an axis that holds several. */
+function batchParts(n: NodeView, x: Tensor, axis: number): readonly Tensor[] {
+  const dim = x.shape[axis] as 'N';
+  const given = n.inputs > 1 ? n.sizes(1, 'split') : undefined;
+  const each = given ? given.map((d) => encodeSize(d) / encodeSize('N')) : Array<number>(n.outputs).fill(multipleOf(dim) / n.outputs);
+  if (n.attr.has('split') || !each.every(Number.isInteger) || each.reduce((a, b) => a + b, 0) !== multipleOf(dim))
+    n.fail('cuts along the batch elsewhere than between whole batches, which is not supported');
+  return each.map((count, i) => {
+    const from = each.slice(0, i).reduce((a, b) => a + b, 0);
+    return batches(x, axis, from, from + count);
+  });
+}
+
 function parts(n: NodeView): readonly Tensor[] {
   const x = n.x(0);
   const axis = axisOf('axis', n.attr.int('axis', 0), x.shape.length);
-  if (isSymbolic(x.shape[axis]!)) n.fail('cuts along the batch, which is not supported');
+  if (isSymbolic(x.shape[axis]!)) return batchParts(n, x, axis);
   const size = fixed('Split', x.shape[axis]);
   const count = n.attr.int('num_outputs', n.outputs);
   const each = Math.ceil(size / count);
@@ -165,8 +191,8 @@ export const movement: Operators = {
   Flatten: { build: flattened, gradient: 'yes', sizes: true },
   Transpose: { build: turned, gradient: 'yes', sizes: true },
   Concat: { build: concatenated, gradient: 'yes', sizes: true },
-  Split: { build: parts, gradient: 'yes', sizes: true, limits: 'not along the batch' },
-  Slice: { build: sliced, gradient: 'yes', sizes: true, limits: 'constant bounds, not along the batch' },
+  Split: { build: parts, gradient: 'yes', sizes: true, limits: 'along the batch whole batches only' },
+  Slice: { build: sliced, gradient: 'yes', sizes: true, limits: 'constant bounds; along the batch whole batches only' },
   Squeeze: { build: squeezed, gradient: 'yes', sizes: true },
   Unsqueeze: { build: unsqueezed, gradient: 'yes', sizes: true },
   Expand: { build: expanded, gradient: 'yes', sizes: true },

@@ -1,10 +1,11 @@
 /** @file ONNX padding and repetition. */
 import { add, cast } from '../../../../engine/graph/ops/elementwise.ts';
 import { constant } from '../../../../engine/graph/ops/leaf.ts';
-import { expand, pad, reshape } from '../../../../engine/graph/ops/movement.ts';
+import { pad, reshape } from '../../../../engine/graph/ops/movement.ts';
 import { gather } from '../../../../engine/graph/ops/select.ts';
-import { axisOf, type Dim, fixed, isSymbolic, type Tensor } from '../../../../engine/graph/tensor.ts';
+import { axisOf, type Dim, fixed, isSymbolic, type Shape, type Tensor } from '../../../../engine/graph/tensor.ts';
 import { constantValues, type NodeView, type Operators } from '../node.ts';
+import { broadcastTo, product } from './movement.ts';
 
 /** The longest vectors that an operator may make by itself. */
 const LONGEST = 2 ** 24;
@@ -57,20 +58,19 @@ function wholePadded(n: NodeView, x: Tensor, axis: number, before: number, after
 /** Repeated along every axis. */
 function tiled(n: NodeView): Tensor {
   const x = n.x(0);
-  const repeats = n.numbers(1, 'repeats');
-  if (repeats.length !== x.shape.length || !repeats.every((r) => Number.isInteger(r) && r >= 0 && r <= LONGEST))
+  const repeats = n.sizes(1, 'repeats');
+  if (repeats.length !== x.shape.length || !repeats.every((r) => isSymbolic(r as Dim) || (Number(r) >= 0 && Number(r) <= LONGEST)))
     n.fail(`its repeats [${repeats.slice(0, 12).join(',')}] do not fit [${x.shape.join(',')}]`);
-  return repeats.reduce((t, r, axis) => {
+  return (repeats as Shape).reduce((t: Tensor, r, axis) => {
     if (r === 1) return t;
     const size = t.shape[axis]!;
+    if (isSymbolic(r) && t.shape.some(isSymbolic)) return n.fail('repeats the batch by the batch size');
     const apart = reshape(t, t.shape.toSpliced(axis, 0, 1)); // […, 1, size, …]
-    const full = expand(apart, apart.shape.with(axis, r));
-    const joined: Dim = isSymbolic(size) ? n.fail(`repeats the batch axis`) : size * r;
-    return reshape(full, t.shape.with(axis, joined));
+    return reshape(broadcastTo(n, apart, apart.shape.with(axis, r)), t.shape.with(axis, product([r, size])));
   }, x);
 }
 
 export const padding: Operators = {
   Pad: { build: padded, gradient: 'yes', limits: 'constant pads and value; of whole numbers constants only' },
-  Tile: { build: tiled, gradient: 'yes', sizes: true, limits: 'not along the batch' },
+  Tile: { build: tiled, gradient: 'yes', sizes: true },
 };

@@ -71,6 +71,7 @@ const products: readonly OneNode[] = [
   node('Einsum: patches', [float([1, 2, 2, 1, 2, 3])], { equation: 'nhwpqc->nchpwq' }),
   node('Einsum: outer product', [float([2]), float([3])], { equation: 'i,j->ij' }),
   node('Einsum: ellipsis', [float([2, 2, 3]), float([3, 2])], { equation: '...ij,jk->...ik' }),
+  node('Einsum: diagonal', [float([2, 3, 3]), float([3, 2])], { equation: 'bii,ij->bij' }),
   node('Einsum: three, implicit', [float([2, 3]), float([3, 2]), float([2])], { equation: 'ij,jk,k' }),
 ];
 const convolutions: readonly OneNode[] = [
@@ -175,6 +176,7 @@ const indexing: readonly OneNode[] = [
   node('GatherElements', [float([2, 4]), index([2, 3], 4)], { axis: 1 }),
   node('GatherND', [float([2, 3, 4]), ints([0, 1, 1, 2], [2, 2])]),
   node('GatherND: batch axis', [float([2, 3, 4]), index([2, 1], 3)], { batch_dims: 1 }),
+  node('GatherND: two batch axes', [float([2, 2, 3]), index([2, 2, 1], 3)], { batch_dims: 2 }),
   node('ScatterElements', [float([3, 3]), ints([2, 0, 0, 1], [2, 2]), float([2, 2])], { axis: 0 }),
   node('ScatterElements: sum', [float([2, 3]), index([2, 2], 3), float([2, 2])], { axis: 1, reduction: 'add' }),
   node('ScatterND', [float([4, 2]), ints([3, 1], [2, 1]), float([2, 2])]),
